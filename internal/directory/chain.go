@@ -1,0 +1,104 @@
+package directory
+
+import (
+	"context"
+	"time"
+
+	"backstop/internal/evidence"
+	"backstop/internal/mail"
+)
+
+// Source is somebody who may know who exists.
+type Source interface {
+	// Name is the source as the configuration names it ("list:/etc/…", "corp").
+	// Answers are remembered under it, so two sources that may differ need two names.
+	Name() string
+	// Lookup asks for one address, whose domain is the domain's canonical name.
+	// It returns when it knows or ctx ends, and has no error: what went wrong is an
+	// Unavailable whose Detail says so. It is called from many goroutines.
+	Lookup(ctx context.Context, addr mail.Address) Answer
+}
+
+// Answer is what one source says.
+type Answer struct {
+	// Standing is Exists, Missing or Unavailable; NotAsked means that this source
+	// does not name the address, and leaves the word to the next one.
+	Standing evidence.Standing
+	// Age is how old the source's own knowledge is (a snapshot); 0 is now.
+	Age time.Duration
+	// Detail is for the operator: the source's own words, or what went wrong.
+	Detail string
+	// Cacheable says that a definite answer may be remembered.
+	Cacheable bool
+	// Blind says that the source says yes to anybody, so its yes proves nothing.
+	Blind bool
+}
+
+// Known is a source that answers from memory: without I/O, without waiting,
+// without allocating. Its answers are never cached.
+type Known interface {
+	Source
+	// Known is Lookup for an address's key (mail.Address.Key).
+	Known(key string) evidence.Standing
+}
+
+// Judge is a source that finds out whether its own yes is worth anything.
+type Judge interface {
+	Source
+	// Blind says whether the source says yes to anybody in this domain, and whether
+	// that was ever found out. It returns at once; where the finding is missing or
+	// old, a test begins in the background.
+	Blind(domain string) (blind, known bool)
+}
+
+// Member is one source's place in a chain.
+type Member struct {
+	Source Source
+	// Relay says that this source is the domain's own relay, so that a caller who
+	// delivers asks it anyway, with the RCPT of the transaction.
+	Relay bool
+	// Lives overrides the directory's lives, field by field; zero fields do not.
+	Lives Lives
+}
+
+// Chain is the sources of one domain in the order in which they are asked. It
+// is immutable.
+type Chain struct {
+	name  string
+	links []link
+}
+
+// link is a Member with its optional sides found once.
+type link struct {
+	source Source
+	name   string
+	known  Known // nil: must be asked
+	judge  Judge // nil: takes its own yes for proof
+	relay  bool
+	lives  Lives
+}
+
+// NewChain makes the chain of one domain; name is the domain's canonical name.
+// A chain without members answers Unavailable.
+func NewChain(name string, members ...Member) *Chain {
+	c := &Chain{name: name, links: make([]link, len(members))}
+	for i, m := range members {
+		l := link{source: m.Source, name: m.Source.Name(), relay: m.Relay, lives: m.Lives}
+		l.known, _ = m.Source.(Known)
+		l.judge, _ = m.Source.(Judge)
+		c.links[i] = l
+	}
+	return c
+}
+
+// Name is the domain whose chain this is.
+func (c *Chain) Name() string { return c.name }
+
+// Sources are the chain's sources, in order.
+func (c *Chain) Sources() []Source {
+	s := make([]Source, len(c.links))
+	for i := range c.links {
+		s[i] = c.links[i].source
+	}
+	return s
+}
