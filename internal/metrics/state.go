@@ -1,0 +1,62 @@
+package metrics
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// State is what is true at this moment, as opposed to what was counted.
+type State struct {
+	CacheExists  int             // cached answers that say exists
+	CacheMissing int             // and missing
+	DownstreamUp map[string]bool // by the downstream's name
+	SourceBlind  map[string]bool // by the source's name: it says yes to anybody
+	LogDropped   uint64          // log lines lost since the start
+}
+
+// Watch sets the function that tells the state. It is called at each reading of
+// /metrics, must not wait for anything outside the process, and stands until the next Watch.
+func (m *Metrics) Watch(f func() State) { m.state.Store(&f) }
+
+// stateCollector turns a State into figures. Series of downstreams that a reload
+// removed vanish by themselves, because nothing is kept between two readings.
+type stateCollector struct{ m *Metrics }
+
+var (
+	cacheEntries = prometheus.NewDesc("backstop_cache_entries", "Cached answers about recipients.", []string{"standing"}, nil)
+	downstreamUp = prometheus.NewDesc("backstop_downstream_up", "1 when the downstream answered last time.", []string{"downstream"}, nil)
+	sourceBlind  = prometheus.NewDesc("backstop_source_blind", "1 when the source accepts anybody and so proves nothing.", []string{"source"}, nil)
+	logDropped   = prometheus.NewDesc("backstop_log_lines_dropped_total", "Log lines lost because they could not be written in time.", nil, nil)
+)
+
+// Describe is part of prometheus.Collector.
+func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{cacheEntries, downstreamUp, sourceBlind, logDropped} {
+		ch <- d
+	}
+}
+
+// Collect is part of prometheus.Collector.
+func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
+	f := c.m.state.Load()
+	if f == nil {
+		return
+	}
+	s := (*f)()
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	gauge(cacheEntries, float64(s.CacheExists), "exists")
+	gauge(cacheEntries, float64(s.CacheMissing), "missing")
+	for name, up := range s.DownstreamUp {
+		gauge(downstreamUp, truth(up), name)
+	}
+	for name, blind := range s.SourceBlind {
+		gauge(sourceBlind, truth(blind), name)
+	}
+	ch <- prometheus.MustNewConstMetric(logDropped, prometheus.CounterValue, float64(s.LogDropped))
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
