@@ -215,18 +215,18 @@ func (j *Journal) write() {
 	j.seq++
 	j.mu.Unlock()
 
-	lost := uint64(0)
+	var lost uint64
 	if len(out) > 0 {
 		if n, err := j.w.Write(out); err != nil {
-			lost = j.failed(err, out[min(max(n, 0), len(out)):])
+			lost = j.failed(err, out[min(max(n, 0), len(out)):], reported > 0)
 		}
 	}
 
 	j.mu.Lock()
-	if lost > 0 { // the report is lost as well, so its number stays due
+	if lost > 0 { // the report, at the end, is lost as well: its number stays due
 		j.lost += lost + reported
 	}
-	if cap(out) <= 4*flushSize { // a buffer that had to grow is not kept
+	if cap(out) <= maxBuffer/4 { // what a hanging writer made larger is not kept
 		j.spare = out[:0]
 	}
 	j.done = j.seq
@@ -234,12 +234,16 @@ func (j *Journal) write() {
 	j.written.Broadcast()
 }
 
-// failed counts a write that failed, and the lines in what it left unwritten.
-func (j *Journal) failed(err error, unwritten []byte) uint64 {
+// failed counts a write that failed, and the lines in what it left unwritten; a
+// report of earlier losses at its end is no such line.
+func (j *Journal) failed(err error, unwritten []byte, report bool) uint64 {
 	text := err.Error()
 	j.lastErr.Store(&text)
 	j.failures.Add(1)
 	n := uint64(bytes.Count(unwritten, []byte{'\n'}))
+	if report && n > 0 {
+		n--
+	}
 	j.dropped.Add(n)
 	return n
 }
