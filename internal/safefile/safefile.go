@@ -1,0 +1,68 @@
+// Package safefile writes a file so that a crash at any moment leaves the old
+// content or the new, whole.
+//
+// # Limits
+//
+// The folder must be writable, and the file's owner becomes who runs this. A
+// symbolic link is replaced, not followed. Two writers at once do not disturb each
+// other, but the later one wins. What a crash leaves behind is a file named
+// like the target with ".new" and a number after it, which may be deleted.
+package safefile
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Write replaces the file at path by what fill writes, with exactly the permissions
+// mode (the umask does not count). When it returns nil the content and its name are on
+// the disk; when it returns an error the old file is untouched, save where the error is about the
+// folder's own fsync: then the new one stands there, and may be gone after a power cut.
+func Write(path string, fill func(io.Writer) error, mode fs.FileMode) (err error) {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, filepath.Base(path)+".new*") // the same folder: a rename must not cross file systems
+	if err != nil {
+		return fmt.Errorf("cannot write %s: %w", path, err)
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(f.Name()) // after the rename there is nothing of that name any more
+			err = fmt.Errorf("cannot write %s: %w", path, err)
+		}
+	}()
+	w := bufio.NewWriterSize(f, 64<<10)
+	if err := fill(w); err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if err := f.Chmod(mode.Perm()); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil { // before the rename, or the name may outlive its content
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// syncDir makes the rename itself last.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
