@@ -1,0 +1,257 @@
+package verdict
+
+import (
+	"backstop/internal/evidence"
+	"backstop/internal/mail"
+)
+
+// rule is one row of the table.
+type rule struct {
+	name   Rule
+	stages uint8 // bits of evidence.Stage
+	// watchable: in watch mode the rule only says what it would have done. The
+	// others guard the protocol, the machine or the downstream, in every mode.
+	watchable bool
+	weigh     func(Rules, *evidence.Case) finding
+}
+
+const (
+	atConnect = 1 << evidence.StageConnect
+	atHelo    = 1 << evidence.StageHelo
+	atMail    = 1 << evidence.StageMail
+	atRcpt    = 1 << evidence.StageRcpt
+	atData    = 1 << evidence.StageData
+	anywhere  = atConnect | atHelo | atMail | atRcpt | atData
+)
+
+// table is the order of the rules.
+var table = [...]rule{
+	{ClientBlocked, atConnect, true, Rules.clientBlocked},
+	{TooManyConnections, atConnect, false, Rules.tooManyConnections},
+	{EarlyTalker, atConnect, true, Rules.earlyTalker},
+	{CommandAbuse, anywhere, false, Rules.commandAbuse},
+	{RelayDenied, atRcpt, false, Rules.relayDenied},
+	{NullSenderRecipients, atRcpt, true, Rules.nullSenderRecipients},
+	{RecipientSyntax, atRcpt, false, Rules.recipientSyntax},
+	{RecipientMissing, atRcpt, true, Rules.recipientMissing},
+	{RecipientUnverified, atRcpt, true, Rules.recipientUnverified},
+	{OtherRoute, atRcpt, false, Rules.otherRoute},
+	{DownstreamRecipient, atRcpt, false, Rules.downstreamRecipient},
+	{MessageSize, atData, false, Rules.messageSize},
+	{MessageLines, anywhere, false, Rules.messageLines},
+	{MessageLoop, atData, false, Rules.messageLoop},
+	{DownstreamMessage, atData, false, Rules.downstreamMessage},
+	{DownstreamSilent, atData, false, Rules.downstreamSilent},
+}
+
+var (
+	replyBlocked     = mail.MustReply(554, "5.7.1", "Your address is refused by this server's operator")
+	replyTooMany     = mail.MustReply(421, "4.7.0", "Too many connections from your address")
+	replyEarly       = mail.MustReply(554, "5.5.0", "You talked before the greeting (RFC 5321, 3.1)")
+	replyAbuse       = mail.MustReply(421, "4.7.0", "Too many errors or commands, closing")
+	replyDenied      = mail.MustReply(554, "5.7.1", "Relay access denied")
+	replyOneBounce   = mail.MustReply(452, "4.5.3", "A message with the null sender has one recipient, send this one separately")
+	replyNoDomain    = mail.MustReply(550, "5.1.3", "Recipient address rejected: it has no domain")
+	replyMissing     = mail.MustReply(550, "5.1.1", "Recipient address rejected: User unknown")
+	replyUnverified  = mail.MustReply(451, "4.1.1", "Recipient address not verified, try again later")
+	replyOtherRoute  = mail.MustReply(452, "4.5.3", "Send this recipient separately")
+	replySize        = mail.MustReply(552, "5.3.4", "Message size exceeds the limit announced")
+	replyLines       = mail.MustReply(550, "5.6.0", "A line ends with CR LF, and only there may either stand (RFC 5321, 2.3.8)")
+	replyNUL         = mail.MustReply(550, "5.6.0", "NUL characters are refused")
+	replyLongLine    = mail.MustReply(550, "5.6.0", "A line of the message is too long (RFC 5321, 4.5.3.1.6)")
+	replyLoop        = mail.MustReply(554, "5.4.6", "The message is going around in a loop")
+	replySilent      = mail.MustReply(451, "4.4.2", "The message may or may not have been taken, send it again")
+	replyUnreachable = mail.MustReply(451, "4.4.1", "The mail server of this domain cannot be reached, try again later")
+	replyLost        = mail.MustReply(451, "4.4.2", "The mail server of this domain hung up, try again later")
+	replyInternal    = mail.MustReply(451, "4.3.0", "Temporary failure, reference")
+	replyRcptOK      = mail.MustReply(250, "2.1.5", "Ok")
+	replyMessageOK   = mail.MustReply(250, "2.0.0", "Ok: taken by the mail server of the recipient")
+	replyNo8Bit      = mail.MustReply(554, "5.6.3", "The mail server of this domain takes no 8-bit mail (RFC 6152)")
+	replyNoUTF8      = mail.MustReply(553, "5.6.7", "The mail server of this domain takes no internationalized mail (RFC 6531)")
+	replyNoBinary    = mail.MustReply(554, "5.6.1", "The mail server of this domain takes no binary mail (RFC 3030)")
+	replySizeThere   = mail.MustReply(552, "5.3.4", "Message size exceeds the limit of the mail server of this domain")
+)
+
+// Internal is the verdict for something that went wrong on our side.
+func Internal() Verdict {
+	return Verdict{Effect: Defer, Rule: InternalError, Reply: replyInternal}
+}
+
+func (r Rules) accepted(c *evidence.Case) mail.Reply {
+	switch c.Stage {
+	case evidence.StageRcpt:
+		return replyRcptOK
+	case evidence.StageData:
+		if r.ShowDownstream && c.Final.Outcome == evidence.OutcomeAccepted {
+			return r.said(replyMessageOK, 250, mail.Status{Class: 2}, c.Final.Text)
+		}
+		return replyMessageOK
+	}
+	return mail.Reply{} // the door's own words: banner, capabilities
+}
+
+func (r Rules) clientBlocked(c *evidence.Case) finding {
+	if c.Blocked {
+		return refuse(replyBlocked)
+	}
+	return finding{}
+}
+
+func (r Rules) tooManyConnections(c *evidence.Case) finding {
+	if c.TooMany {
+		return deferTo(replyTooMany)
+	}
+	return finding{}
+}
+
+func (r Rules) earlyTalker(c *evidence.Case) finding {
+	if c.Early {
+		return refuse(replyEarly)
+	}
+	return finding{}
+}
+
+func (r Rules) commandAbuse(c *evidence.Case) finding {
+	if c.Abuse {
+		return deferTo(replyAbuse)
+	}
+	return finding{}
+}
+
+func (r Rules) relayDenied(c *evidence.Case) finding {
+	if c.OurDomain == evidence.Yes || c.NoDomain {
+		return finding{}
+	}
+	return refuse(replyDenied.About(c.To.String()))
+}
+
+func (r Rules) nullSenderRecipients(c *evidence.Case) finding {
+	if c.FromGiven && c.From.IsNull() && c.RcptCount > 0 {
+		return deferTo(replyOneBounce.About(c.To.String()))
+	}
+	return finding{}
+}
+
+func (r Rules) recipientSyntax(c *evidence.Case) finding {
+	if c.NoDomain {
+		return refuse(replyNoDomain.About(c.To.String()))
+	}
+	return finding{}
+}
+
+func (r Rules) recipientMissing(c *evidence.Case) finding {
+	switch c.Directory.Standing {
+	case evidence.NotAsked:
+		return ask(evidence.AskDirectory)
+	case evidence.Missing:
+		if !c.MustAccept {
+			return refuse(replyMissing.About(c.To.String()))
+		}
+	case evidence.LeftToDownstream:
+		if c.OtherRoute == evidence.Yes {
+			return finding{} // another downstream would have to be asked: other-route says so
+		}
+		if c.Downstream.Outcome == evidence.OutcomeNotAsked {
+			return ask(evidence.AskDownstreamRecipient)
+		}
+		if c.Downstream.NoSuchUser && !c.MustAccept {
+			f := refuse(replyMissing.About(c.To.String()))
+			f.downstream = true
+			return f
+		}
+	}
+	return finding{}
+}
+
+func (r Rules) recipientUnverified(c *evidence.Case) finding {
+	if c.MustAccept && c.Door.Delivers() {
+		return finding{} // the downstream itself will say
+	}
+	switch {
+	case c.Directory.Standing == evidence.Unavailable:
+		return deferTo(replyUnverified.About(c.To.String()))
+	case c.Directory.Standing == evidence.LeftToDownstream && notReached(c.Downstream):
+		f := deferTo(replyUnverified.About(c.To.String()))
+		f.downstream = true
+		return f
+	}
+	return finding{}
+}
+
+// notReached says that the question never got to the point where the recipient was judged.
+func notReached(a evidence.Answer) bool {
+	switch a.Outcome {
+	case evidence.OutcomeUnreachable, evidence.OutcomeSilent:
+		return true
+	case evidence.OutcomeRefused, evidence.OutcomeDeferred:
+		return a.Step < evidence.StepMail
+	}
+	return false
+}
+
+func (r Rules) otherRoute(c *evidence.Case) finding {
+	if c.OtherRoute == evidence.Yes {
+		return deferTo(replyOtherRoute.About(c.To.String()))
+	}
+	return finding{}
+}
+
+func (r Rules) downstreamRecipient(c *evidence.Case) finding {
+	if !c.Door.Delivers() {
+		return finding{}
+	}
+	if c.Downstream.Outcome == evidence.OutcomeNotAsked {
+		return ask(evidence.AskDownstreamRecipient)
+	}
+	own := "Recipient address rejected by the mail server of this domain"
+	if c.Downstream.Step == evidence.StepMail {
+		own = "Sender address rejected by the mail server of this domain"
+	}
+	return r.passOn(c.Downstream, own).about(c.To.String())
+}
+
+func (r Rules) messageSize(c *evidence.Case) finding {
+	if c.Message.TooBig {
+		return refuse(replySize)
+	}
+	return finding{}
+}
+
+func (r Rules) messageLines(c *evidence.Case) finding {
+	switch c.Message.Fault {
+	case evidence.NoFault:
+		return finding{}
+	case evidence.FaultNUL:
+		return refuse(replyNUL)
+	case evidence.FaultLongLine:
+		return refuse(replyLongLine)
+	}
+	return refuse(replyLines)
+}
+
+func (r Rules) messageLoop(c *evidence.Case) finding {
+	if c.Message.OurName || r.MaxReceived > 0 && c.Message.Received > r.MaxReceived {
+		return refuse(replyLoop)
+	}
+	return finding{}
+}
+
+func (r Rules) downstreamMessage(c *evidence.Case) finding {
+	if !c.Door.Delivers() {
+		return finding{}
+	}
+	switch c.Final.Outcome {
+	case evidence.OutcomeNotAsked:
+		return ask(evidence.AskDownstreamMessage)
+	case evidence.OutcomeSilent:
+		return finding{} // downstream-silent has the word
+	}
+	return r.passOn(c.Final, "Message refused by the mail server of this domain")
+}
+
+func (r Rules) downstreamSilent(c *evidence.Case) finding {
+	if c.Final.Outcome == evidence.OutcomeSilent {
+		return deferTo(replySilent)
+	}
+	return finding{}
+}
