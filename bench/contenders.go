@@ -1,0 +1,250 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// contender is a server in one role, or the reason why it takes no part.
+type contender struct {
+	name    string
+	addr    string
+	meter   meter
+	refusal int // its code for an unknown recipient, where that is not 550
+	missing error
+}
+
+// ours is Backstop as a contender.
+func (b *bench) ours() contender {
+	c := contender{name: "Backstop", missing: b.gatewayMissing}
+	if c.missing == nil {
+		c.addr, c.meter = b.gateway.addr, b.gateway.meter
+	}
+	return c
+}
+
+// peer is Postfix as a contender, at one of its addresses.
+func (b *bench) peer(name string, addr func(*postfix) string) contender {
+	c := contender{name: name, missing: b.postfixMissing}
+	if c.missing == nil {
+		c.addr, c.meter = addr(b.postfix), b.postfix.meter
+	}
+	return c
+}
+
+// gateway is a running `backstop serve`.
+type gateway struct {
+	*process
+	addr string
+}
+
+// The limits on connections are raised, since the whole load comes from one address; everything else is as it comes.
+const gatewayConfig = `hostname = "gateway.bench.example"
+state = %q
+
+[smtp]
+listen = [%q]
+max_connections = 20000
+per_client = 20000
+
+[[domain]]
+name = "` + listedDomain + `"
+relay = "smtp://%s?tls=off"
+recipients = [%q]
+
+[[domain]]
+name = "` + askedDomain + `"
+relay = "smtp://%s?tls=off"
+recipients = ["callahead"]
+`
+
+// startGateway starts Backstop with this list of recipients, its log in a file like that of every other contender.
+func (b *bench) startGateway(ctx context.Context, name, list string) (*gateway, error) {
+	program, err := filepath.Abs(b.backstop)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(program); err != nil {
+		return nil, fmt.Errorf("Backstop is not built (%w)", err)
+	}
+	addrs, err := freeAddrs(1)
+	if err != nil {
+		return nil, err
+	}
+	state := filepath.Join(b.dir, name+".state")
+	if err := os.Mkdir(state, 0o700); err != nil {
+		return nil, err
+	}
+	config := filepath.Join(b.dir, name+".toml")
+	text := fmt.Sprintf(gatewayConfig, state, addrs[0], b.sink, "list:"+list, b.slow)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	p, err := spawn(b.dir, name, nil, program, "serve", "--config", config)
+	if err != nil {
+		return nil, err
+	}
+	b.later(p.stop)
+	return &gateway{process: p, addr: addrs[0]}, p.await(ctx, addrs[0], 30*time.Second)
+}
+
+// startFloor starts smtp-sink, which refuses every recipient and otherwise does nothing: no server can be cheaper.
+func (b *bench) startFloor(ctx context.Context) contender {
+	c := contender{name: "smtp-sink (floor)", refusal: 500}
+	program, err := exec.LookPath("smtp-sink")
+	if err != nil {
+		c.missing = err
+		return c
+	}
+	addrs, err := freeAddrs(1)
+	if err != nil {
+		c.missing = err
+		return c
+	}
+	argv := []string{program, "-f", "rcpt"}
+	if os.Geteuid() == 0 {
+		argv = append(argv, "-u", "nobody") // it insists
+	}
+	p, err := spawn(b.dir, "smtp-sink", nil, append(argv, addrs[0], "1024")...)
+	if err != nil {
+		c.missing = err
+		return c
+	}
+	b.later(p.stop)
+	c.addr, c.meter, c.missing = addrs[0], p.meter, p.await(ctx, addrs[0], 10*time.Second)
+	return c
+}
+
+// figure is what one contender came to in one row.
+type figure struct {
+	Name      string    `json:"name"`
+	Unit      string    `json:"unit"`
+	Missing   string    `json:"missing,omitempty"`
+	Rounds    []float64 `json:"rounds,omitempty"`
+	Spread    *spread   `json:"spread,omitempty"`
+	Latency   *latency  `json:"latency,omitempty"`
+	PerSecond float64   `json:"per_second,omitempty"`
+	Meter     string    `json:"meter,omitempty"`
+
+	samples []time.Duration
+	took    time.Duration
+}
+
+// finish summarises the rounds.
+func (f *figure) finish() {
+	if len(f.Rounds) > 0 {
+		s := spreadOf(f.Rounds)
+		f.Spread = &s
+	}
+	if len(f.samples) > 0 {
+		l := latencyOf(f.samples)
+		f.Latency, f.PerSecond = &l, float64(l.N)/f.took.Seconds()
+	}
+}
+
+// turns lets the contenders take turns under the same load and returns the CPU time of each for a session, in microseconds.
+// Every other time the order is turned round, so that none always follows the same neighbour.
+func (b *bench) turns(ctx context.Context, l load, contenders []contender) []*figure {
+	figures := make([]*figure, len(contenders))
+	for i, c := range contenders {
+		figures[i] = &figure{Name: c.name, Unit: "us"}
+		if c.missing != nil {
+			figures[i].Missing = c.missing.Error()
+			continue
+		}
+		figures[i].Meter = c.meter.String()
+		if _, _, err := b.turn(ctx, l, c, b.round/4); err != nil { // caches, processes and pools are filled
+			figures[i].Missing = err.Error()
+		}
+	}
+	for round := range b.rounds {
+		for k := range contenders {
+			i := k
+			if round%2 == 1 {
+				i = len(contenders) - 1 - k
+			}
+			f := figures[i]
+			if f.Missing != "" || ctx.Err() != nil {
+				continue
+			}
+			cpu, s, err := b.turn(ctx, l, contenders[i], b.round)
+			if err != nil {
+				f.Missing, f.Rounds, f.samples = err.Error(), nil, nil
+				continue
+			}
+			f.Rounds = append(f.Rounds, float64(cpu)/float64(s.sessions)/float64(time.Microsecond))
+			f.samples = append(f.samples, s.latencies...)
+			f.took += b.round
+		}
+	}
+	for _, f := range figures {
+		f.finish()
+	}
+	return figures
+}
+
+// turn puts one contender under load and returns the CPU time that it spent on it, until it had done all that was asked.
+func (b *bench) turn(ctx context.Context, l load, c contender, d time.Duration) (time.Duration, sample, error) {
+	l.addr, l.refusal = c.addr, c.refusal
+	arrived, err := sinkCount(b.sink)
+	if err != nil {
+		return 0, sample{}, err
+	}
+	before, err := settle(ctx, c.meter)
+	if err != nil {
+		return 0, sample{}, err
+	}
+	s, err := l.run(ctx, b.clients, d)
+	if err != nil {
+		return 0, s, fmt.Errorf("%s: %s", c.name, firstLine(err))
+	}
+	if s.sessions == 0 {
+		return 0, s, fmt.Errorf("%s: no session ended in time", c.name)
+	}
+	if l.unknown == 0 {
+		if err := b.arrival(ctx, arrived+s.sessions); err != nil {
+			return 0, s, fmt.Errorf("%s: %w", c.name, err)
+		}
+	}
+	after, err := settle(ctx, c.meter)
+	return after - before, s, err
+}
+
+// arrival waits until the downstream has got as many messages as were accepted, and complains of a lost or doubled one.
+func (b *bench) arrival(ctx context.Context, want int) error {
+	deadline := time.Now().Add(time.Minute)
+	for {
+		got, err := sinkCount(b.sink)
+		switch {
+		case err != nil:
+			return err
+		case got == want:
+			return nil
+		case got > want:
+			return fmt.Errorf("%d messages too many arrived", got-want)
+		case time.Now().After(deadline):
+			return fmt.Errorf("%d messages were accepted and did not arrive", want-got)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// firstLine shortens the joined errors of many clients, which mostly say the same, to the first that tells of the server.
+func firstLine(err error) string {
+	var joined interface{ Unwrap() []error }
+	if errors.As(err, &joined) && len(joined.Unwrap()) > 0 {
+		err = joined.Unwrap()[0]
+	}
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// sink is the downstream of all contenders: it knows recipients whose local part begins with "user", refuses all others,
+// swallows messages and counts them. It must cost little, as it runs beside the server that is measured.
+type sink struct {
+	rcptDelay time.Duration // time that it takes over each RCPT, like a downstream that is far away
+	messages  atomic.Int64
+	bytes     atomic.Int64
+}
+
+// sinkMain is the process: it prints its address and serves until its standard input ends, as it does when the runner dies.
+func sinkMain(args []string) error {
+	flags := flag.NewFlagSet("sink", flag.ContinueOnError)
+	delay := flags.Duration("rcpt-delay", 0, "time to wait before RCPT is answered")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Println(l.Addr())
+	s := &sink{rcptDelay: *delay}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		stop()
+	}()
+	go s.serve(l)
+	<-ctx.Done()
+	return l.Close()
+}
+
+// serve answers connections until the listener is closed.
+func (s *sink) serve(l net.Listener) {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go s.session(conn)
+	}
+}
+
+// session answers one connection. Replies are gathered until no command is left unread.
+func (s *sink) session(conn net.Conn) {
+	defer conn.Close()
+	in, out := bufio.NewReaderSize(conn, 16<<10), bufio.NewWriterSize(conn, 1<<10)
+	fmt.Fprint(out, "220 sink.bench.example ESMTP\r\n")
+	for {
+		if in.Buffered() == 0 {
+			if out.Flush() != nil {
+				return
+			}
+		}
+		line, err := in.ReadSlice('\n')
+		if err != nil {
+			return
+		}
+		if !s.command(line, in, out) {
+			_ = out.Flush()
+			return
+		}
+	}
+}
+
+// command answers one command; false ends the session.
+func (s *sink) command(line []byte, in *bufio.Reader, out *bufio.Writer) bool {
+	verb := strings.ToUpper(string(line[:min(4, len(line))]))
+	reply := "250 2.0.0 Ok\r\n"
+	switch verb {
+	case "EHLO":
+		reply = "250-sink.bench.example\r\n250-PIPELINING\r\n250-SIZE 52428800\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 ENHANCEDSTATUSCODES\r\n"
+	case "RCPT":
+		if s.rcptDelay > 0 {
+			time.Sleep(s.rcptDelay)
+		}
+		if !bytes.Contains(line, []byte(":<user")) {
+			reply = "550 5.1.1 User unknown\r\n"
+		}
+	case "DATA":
+		_, _ = out.WriteString("354 End with a dot\r\n")
+		n, err := swallow(in, out)
+		if err != nil {
+			return false
+		}
+		s.messages.Add(1)
+		s.bytes.Add(n)
+	case "STAT": // ours: how much has arrived
+		reply = fmt.Sprintf("250 %d %d\r\n", s.messages.Load(), s.bytes.Load())
+	case "QUIT":
+		_, _ = out.WriteString("221 2.0.0 Bye\r\n")
+		return false
+	case "HELO", "MAIL", "RSET", "NOOP":
+	default:
+		reply = "500 5.5.1 Unknown command\r\n"
+	}
+	_, err := out.WriteString(reply)
+	return err == nil
+}
+
+// swallow reads a message up to its final dot and returns its length in octets.
+func swallow(in *bufio.Reader, out *bufio.Writer) (int64, error) {
+	if err := out.Flush(); err != nil {
+		return 0, err
+	}
+	var n int64
+	for atStart := true; ; {
+		line, err := in.ReadSlice('\n')
+		if err != nil && err != bufio.ErrBufferFull {
+			return n, err
+		}
+		if atStart && string(line) == ".\r\n" {
+			return n, nil
+		}
+		n += int64(len(line))
+		atStart = err == nil
+	}
+}
+
+// sinkCount asks a sink how many messages it has got so far.
+func sinkCount(addr string) (int, error) {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	in := bufio.NewReader(conn)
+	if _, err := in.ReadString('\n'); err != nil {
+		return 0, err
+	}
+	if _, err := io.WriteString(conn, "STAT\r\n"); err != nil {
+		return 0, err
+	}
+	line, err := in.ReadString('\n')
+	if err != nil {
+		return 0, err
+	}
+	var messages, octets int
+	if _, err := fmt.Sscanf(line, "250 %d %d", &messages, &octets); err != nil {
+		return 0, fmt.Errorf("the sink said %q", line)
+	}
+	return messages, nil
+}
