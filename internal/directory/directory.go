@@ -1,7 +1,11 @@
 package directory
 
 import (
+	"context"
 	"log/slog"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"backstop/internal/evidence"
@@ -70,4 +74,120 @@ type DomainStat struct {
 	Missing int
 	Oldest  time.Time
 	Newest  time.Time
+}
+
+// Directory knows who exists. Its methods are called from many goroutines.
+type Directory struct {
+	cfg        Config
+	cache      *cache
+	background context.Context // ends with Close
+	end        context.CancelFunc
+	refreshing chan struct{}  // holds one for each background question
+	running    sync.WaitGroup // questions and the writer
+	write      writer
+
+	mu      sync.Mutex
+	flights map[flightKey]*flight
+	epoch   int // counts Forget
+	closed  bool
+}
+
+// Defaults of Config and Lives.
+const (
+	defaultSize    = 1_000_000
+	defaultTimeout = time.Minute
+	maxRefreshing  = 64
+)
+
+// New makes a directory and reads what its store kept. A store that cannot be
+// read is reported to the logger and costs questions, nothing else.
+func New(cfg Config) *Directory {
+	cfg.Lives = cfg.Lives.or(&Lives{
+		ExistsFor: 24 * time.Hour, Refresh: 6 * time.Hour, MaxStale: 7 * 24 * time.Hour,
+		MissingFor: 2 * time.Minute, MissingMax: 2 * time.Hour,
+	})
+	if cfg.Size <= 0 {
+		cfg.Size = defaultSize
+	}
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = defaultTimeout
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	d := &Directory{
+		cfg:        cfg,
+		cache:      newCache(cfg.Size),
+		refreshing: make(chan struct{}, maxRefreshing),
+		flights:    make(map[flightKey]*flight),
+	}
+	d.background, d.end = context.WithCancel(context.Background())
+	if cfg.Store != nil {
+		d.load()
+		d.startWriter()
+	}
+	return d
+}
+
+func (d *Directory) now() time.Time { return d.cfg.Now() }
+
+// Close ends the questions that are under way, and writes to the store what is not
+// there yet; it returns the store's error. Lookups after it answer from memory alone.
+func (d *Directory) Close() error {
+	d.mu.Lock()
+	d.closed = true
+	d.mu.Unlock()
+	d.end()
+	d.running.Wait()
+	return d.flush(context.Background())
+}
+
+// Forget drops remembered answers, here and in the store, and says how many were
+// remembered here. The error is the store's; what it still holds then comes
+// back with the next start.
+func (d *Directory) Forget(ctx context.Context, p Pattern) (int, error) {
+	d.mu.Lock()
+	d.epoch++
+	n := d.cache.drop(func(e *entry) bool { return p.Match(e.addr) })
+	d.mu.Unlock()
+	return n, d.forgetStored(ctx, p)
+}
+
+// Counts says how many answers of each kind are remembered.
+func (d *Directory) Counts() (exists, missing int) {
+	return int(d.cache.exists.Load()), int(d.cache.missing.Load())
+}
+
+// Stat says what is remembered, by domain, sorted by name.
+func (d *Directory) Stat() []DomainStat {
+	by := make(map[string]*DomainStat)
+	d.cache.all(func(e *entry) {
+		name := domainOf(e.addr)
+		s := by[name]
+		if s == nil {
+			s = &DomainStat{Domain: strings.Clone(name)}
+			by[s.Domain] = s
+		}
+		if e.standing == evidence.Exists {
+			s.Exists++
+		} else {
+			s.Missing++
+		}
+		at := time.Unix(0, e.at)
+		if s.Oldest.IsZero() || at.Before(s.Oldest) {
+			s.Oldest = at
+		}
+		if at.After(s.Newest) {
+			s.Newest = at
+		}
+	})
+	stats := make([]DomainStat, 0, len(by))
+	for _, s := range by {
+		stats = append(stats, *s)
+	}
+	slices.SortFunc(stats, func(a, b DomainStat) int { return strings.Compare(a.Domain, b.Domain) })
+	return stats
 }

@@ -30,8 +30,8 @@ type Store interface {
 	Save(ctx context.Context, entries []Entry) error
 	// Forget drops the entries that the pattern means.
 	Forget(ctx context.Context, p Pattern) error
-	// Expire drops the entries that were given before t.
-	Expire(ctx context.Context, t time.Time) error
+	// Expire drops what was given before these moments.
+	Expire(ctx context.Context, exists, missing time.Time) error
 }
 
 // Pattern says which answers are meant: one address, one domain, or all.

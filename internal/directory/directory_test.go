@@ -1,0 +1,626 @@
+package directory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"backstop/internal/evidence"
+	"backstop/internal/mail"
+)
+
+// fake is a source whose answers the test sets.
+type fake struct {
+	name  string
+	mu    sync.Mutex
+	says  map[string]Answer
+	other Answer
+	asked []string
+	gate  chan struct{} // not nil: an answer waits for it
+	blind atomic.Bool
+}
+
+func newFake(name string) *fake {
+	return &fake{name: name, says: map[string]Answer{}, other: Answer{Standing: evidence.Missing, Cacheable: true, Detail: "550 no"}}
+}
+
+func (f *fake) Name() string { return f.name }
+
+func (f *fake) Lookup(ctx context.Context, addr mail.Address) Answer {
+	f.mu.Lock()
+	f.asked = append(f.asked, addr.Key())
+	a, ok := f.says[addr.Key()]
+	if !ok {
+		a = f.other
+	}
+	gate := f.gate
+	f.mu.Unlock()
+	if gate != nil {
+		select {
+		case <-gate:
+		case <-ctx.Done():
+			return Answer{Standing: evidence.Unavailable, Detail: ctx.Err().Error()}
+		}
+	}
+	return a
+}
+
+func (f *fake) set(addr string, s evidence.Standing) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.says[addr] = Answer{Standing: s, Cacheable: true, Detail: "said so"}
+}
+
+func (f *fake) away() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.says)
+	f.other = Answer{Standing: evidence.Unavailable, Cacheable: true, Detail: "connection refused"}
+}
+
+func (f *fake) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.asked)
+}
+
+// judged is a fake that can be blind.
+type judged struct{ *fake }
+
+func (j judged) Blind(string) (bool, bool) { return j.blind.Load(), true }
+
+// names is a listed source.
+type names []string
+
+func (n names) Name() string { return "list:names" }
+func (n names) Lookup(_ context.Context, a mail.Address) Answer {
+	return Answer{Standing: n.Known(a.Key())}
+}
+func (n names) Known(key string) evidence.Standing {
+	if slices.Contains(n, key) {
+		return evidence.Exists
+	}
+	return evidence.NotAsked
+}
+
+func address(t testing.TB, s string) mail.Address {
+	t.Helper()
+	a, err := mail.ParseAddress(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func want(t *testing.T, d *Directory, c *Chain, addr string, s evidence.Standing) evidence.Directory {
+	t.Helper()
+	e := d.Lookup(context.Background(), c, Query{Address: address(t, addr)})
+	if e.Standing != s {
+		t.Fatalf("%s: %v (%s), want %v", addr, e.Standing, e.Detail, s)
+	}
+	return e
+}
+
+func TestChain(t *testing.T) {
+	const who = "ann@example.com"
+	yes, no, away := evidence.Exists, evidence.Missing, evidence.Unavailable
+	source := func(i int, s evidence.Standing) Source {
+		f := newFake(fmt.Sprintf("s%d", i))
+		f.set(who, s)
+		return f
+	}
+	for _, tt := range []struct {
+		name  string
+		chain []Source
+		want  evidence.Standing
+		by    string
+	}{
+		{"first yes", []Source{source(0, yes), source(1, no)}, yes, "s0"},
+		{"first no", []Source{source(0, no), source(1, yes)}, no, "s0"},
+		{"away, then yes", []Source{source(0, away), source(1, yes)}, yes, "s1"},
+		{"away, then no: the one away might know", []Source{source(0, away), source(1, no)}, away, "s0"},
+		{"away, then a silent list", []Source{source(0, away), names{}}, away, "s0"},
+		{"list names it", []Source{names{who}, source(1, no)}, yes, "list:names"},
+		{"list is silent, then yes", []Source{names{}, source(1, yes)}, yes, "s1"},
+		{"list is silent, then no", []Source{names{}, source(1, no)}, no, "s1"},
+		{"list is silent, then away", []Source{names{}, source(1, away)}, away, "s1"},
+		{"list has the last word", []Source{names{"bob@example.com"}}, no, "list:names"},
+		{"nobody to ask", nil, away, "example.com"},
+		{"nonsense is not a no", []Source{source(0, evidence.Standing(99))}, away, "s0"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d := New(Config{})
+			defer d.Close()
+			var members []Member
+			for _, s := range tt.chain {
+				members = append(members, Member{Source: s})
+			}
+			e := want(t, d, NewChain("example.com", members...), who, tt.want)
+			if e.Source != tt.by {
+				t.Errorf("said by %q, want %q", e.Source, tt.by)
+			}
+		})
+	}
+}
+
+func TestMissingIsYoungAndGrows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake("store")
+		d := New(Config{})
+		defer d.Close()
+		c := NewChain("example.com", Member{Source: f})
+		const who = "new@example.com"
+		asked := 0
+		for _, life := range []time.Duration{2, 4, 8, 16, 32, 64, 120, 120} {
+			life *= time.Minute
+			want(t, d, c, who, evidence.Missing)
+			asked++
+			time.Sleep(life - 1)
+			want(t, d, c, who, evidence.Missing)
+			if f.count() != asked {
+				t.Fatalf("asked %d times before a life of %v was over, want %d", f.count(), life, asked)
+			}
+			time.Sleep(time.Nanosecond)
+		}
+		want(t, d, c, who, evidence.Missing)
+		if f.count() != asked+1 {
+			t.Fatalf("not asked again after its life")
+		}
+	})
+}
+
+func TestUserMadeAfterRefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake("store")
+		d := New(Config{})
+		defer d.Close()
+		c := NewChain("example.com", Member{Source: f})
+		want(t, d, c, "new@example.com", evidence.Missing)
+		f.set("new@example.com", evidence.Exists)
+		time.Sleep(2 * time.Minute)
+		want(t, d, c, "new@example.com", evidence.Exists)
+	})
+}
+
+func TestExistsIsRefreshedBeforeItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake("store")
+		f.set("ann@example.com", evidence.Exists)
+		d := New(Config{})
+		defer d.Close()
+		c := NewChain("example.com", Member{Source: f})
+		want(t, d, c, "ann@example.com", evidence.Exists)
+		time.Sleep(18*time.Hour - 1)
+		if e := want(t, d, c, "ann@example.com", evidence.Exists); e.Age != 18*time.Hour-1 {
+			t.Errorf("age %v", e.Age)
+		}
+		synctest.Wait()
+		if n := f.count(); n != 1 {
+			t.Fatalf("asked %d times before three quarters of its life", n)
+		}
+		time.Sleep(time.Nanosecond)
+		// The one who uses it does not wait: the source does not answer yet.
+		f.gate = make(chan struct{})
+		for range 10 {
+			want(t, d, c, "ann@example.com", evidence.Exists)
+		}
+		synctest.Wait()
+		if n := f.count(); n != 2 {
+			t.Fatalf("asked %d times in all, want one question in the background", n)
+		}
+		close(f.gate)
+		synctest.Wait()
+		if e := want(t, d, c, "ann@example.com", evidence.Exists); e.Age != 0 {
+			t.Errorf("age %v after the refresh", e.Age)
+		}
+	})
+}
+
+func TestDeletedUser(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake("store")
+		f.set("ann@example.com", evidence.Exists)
+		d := New(Config{})
+		defer d.Close()
+		c := NewChain("example.com", Member{Source: f})
+		want(t, d, c, "ann@example.com", evidence.Exists)
+		f.set("ann@example.com", evidence.Missing)
+		time.Sleep(20 * time.Hour)
+		want(t, d, c, "ann@example.com", evidence.Exists) // asks in the background
+		synctest.Wait()
+		want(t, d, c, "ann@example.com", evidence.Missing)
+	})
+}
+
+func TestStale(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake("store")
+		f.set("ann@example.com", evidence.Exists)
+		d := New(Config{})
+		defer d.Close()
+		c := NewChain("example.com", Member{Source: f})
+		want(t, d, c, "ann@example.com", evidence.Exists)
+		want(t, d, c, "nobody@example.com", evidence.Missing)
+		f.away()
+		want(t, d, c, "unseen@example.com", evidence.Unavailable)
+
+		time.Sleep(2*time.Minute + 2*time.Hour - 1)
+		if e := want(t, d, c, "nobody@example.com", evidence.Missing); !e.Stale || !strings.Contains(e.Detail, "connection refused") {
+			t.Errorf("not said to be stale: %+v", e)
+		}
+		time.Sleep(time.Nanosecond)
+		want(t, d, c, "nobody@example.com", evidence.Unavailable)
+
+		time.Sleep(7*24*time.Hour - 2*time.Hour - 2*time.Minute - 1)
+		if e := want(t, d, c, "ann@example.com", evidence.Exists); !e.Stale {
+			t.Errorf("not said to be stale: %+v", e)
+		}
+		time.Sleep(time.Nanosecond)
+		want(t, d, c, "ann@example.com", evidence.Unavailable)
+	})
+}
+
+func TestNoAsk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake("store")
+		d := New(Config{})
+		defer d.Close()
+		c := NewChain("example.com", Member{Source: f, Relay: true})
+		q := Query{Address: address(t, "nobody@example.com"), NoAsk: true}
+		if e := d.Lookup(t.Context(), c, q); e.Standing != evidence.Unavailable || f.count() != 0 {
+			t.Fatalf("%v, asked %d times", e.Standing, f.count())
+		}
+		d.Learn(c, q.Address, evidence.Answer{Outcome: evidence.OutcomeRefused, Step: evidence.StepRcpt, Code: 550, NoSuchUser: true})
+		time.Sleep(10 * time.Minute)
+		if e := d.Lookup(t.Context(), c, q); e.Standing != evidence.Missing || !e.Stale {
+			t.Fatalf("a recipient known to be missing, with the downstream away: %+v", e)
+		}
+	})
+}
+
+func TestSingleFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake("store")
+		f.set("ann@example.com", evidence.Exists)
+		f.gate = make(chan struct{})
+		d := New(Config{})
+		defer d.Close()
+		c := NewChain("example.com", Member{Source: f})
+		q := Query{Address: address(t, "ann@example.com")}
+		impatient, cancel := context.WithCancel(t.Context())
+		first := make(chan evidence.Directory)
+		go func() { first <- d.Lookup(impatient, c, q) }()
+		synctest.Wait() // the impatient one asks, the others join him
+		var wg sync.WaitGroup
+		var yes atomic.Int32
+		for range 100 {
+			wg.Go(func() {
+				if d.Lookup(t.Context(), c, q).Standing == evidence.Exists {
+					yes.Add(1)
+				}
+			})
+		}
+		synctest.Wait()
+		cancel()
+		if e := <-first; e.Standing != evidence.Unavailable {
+			t.Errorf("the one who gave up got %v", e.Standing)
+		}
+		close(f.gate)
+		wg.Wait()
+		if yes.Load() != 100 || f.count() != 1 {
+			t.Errorf("%d of 100 got the answer, and the source was asked %d times", yes.Load(), f.count())
+		}
+	})
+}
+
+func TestQuestionIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake("store")
+		f.gate = make(chan struct{}) // never opens
+		d := New(Config{Timeout: 10 * time.Second})
+		defer d.Close()
+		began := time.Now()
+		want(t, d, NewChain("example.com", Member{Source: f}), "ann@example.com", evidence.Unavailable)
+		if took := time.Since(began); took != 10*time.Second {
+			t.Errorf("took %v", took)
+		}
+	})
+}
+
+type panicky struct{ *fake }
+
+func (panicky) Lookup(context.Context, mail.Address) Answer { panic("broken") }
+
+func TestPanicIsUnavailable(t *testing.T) {
+	d := New(Config{})
+	defer d.Close()
+	want(t, d, NewChain("example.com", Member{Source: panicky{newFake("p")}}), "ann@example.com", evidence.Unavailable)
+}
+
+func TestNotCacheable(t *testing.T) {
+	f := newFake("store")
+	f.other = Answer{Standing: evidence.Missing}
+	d := New(Config{})
+	defer d.Close()
+	c := NewChain("example.com", Member{Source: f})
+	want(t, d, c, "ann@example.com", evidence.Missing)
+	want(t, d, c, "ann@example.com", evidence.Missing)
+	if f.count() != 2 {
+		t.Errorf("asked %d times, want 2", f.count())
+	}
+}
+
+func TestSubaddress(t *testing.T) {
+	d := New(Config{})
+	defer d.Close()
+	f := newFake("store")
+	f.set("user@example.com", evidence.Exists)
+	f.set("real+tag@example.com", evidence.Exists)
+	relay := newFake("relay")
+	relay.set("user@example.com", evidence.Exists)
+	live := NewChain("example.com", Member{Source: f})
+	list := NewChain("example.com", Member{Source: names{"user@example.com"}}, Member{Source: newFake("behind")})
+	own := NewChain("example.com", Member{Source: relay, Relay: true})
+	for _, tt := range []struct {
+		chain *Chain
+		addr  string
+		sep   string
+		want  evidence.Standing
+	}{
+		{live, "user+tag@example.com", "+", evidence.Exists},
+		{live, "user+tag@example.com", "", evidence.Missing},
+		{live, "real+tag@example.com", "+", evidence.Exists},
+		{live, "real+other@example.com", "+", evidence.Missing},
+		{live, "User+Tag+More@example.com", "+", evidence.Exists},
+		{list, "user+tag@example.com", "+", evidence.Exists},
+		{list, "other+tag@example.com", "+", evidence.Missing},
+		// The relay is given the address as it is, and has said no to just that.
+		{own, "user+tag@example.com", "+", evidence.Missing},
+	} {
+		e := d.Lookup(t.Context(), tt.chain, Query{Address: address(t, tt.addr), Subaddress: tt.sep})
+		if e.Standing != tt.want {
+			t.Errorf("%s with %q: %v, want %v", tt.addr, tt.sep, e.Standing, tt.want)
+		}
+	}
+}
+
+func TestCutThrough(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := judged{newFake("callahead")}
+		d := New(Config{})
+		defer d.Close()
+		c := NewChain("example.com", Member{Source: f, Relay: true})
+		ask := func(addr string, want evidence.Standing) evidence.Directory {
+			t.Helper()
+			e := d.Lookup(t.Context(), c, Query{Address: address(t, addr), CutThrough: true})
+			if e.Standing != want {
+				t.Fatalf("%s: %v, want %v", addr, e.Standing, want)
+			}
+			return e
+		}
+		rcpt := evidence.Answer{Step: evidence.StepRcpt, Host: "store", Code: 550}
+		ask("ann@example.com", evidence.LeftToDownstream)
+		rcpt.Outcome = evidence.OutcomeAccepted
+		d.Learn(c, address(t, "ann@example.com"), rcpt)
+		ask("ann@example.com", evidence.LeftToDownstream)
+		want(t, d, c, "ann@example.com", evidence.Exists) // for a door that does not deliver
+
+		rcpt.Outcome, rcpt.NoSuchUser = evidence.OutcomeRefused, true
+		d.Learn(c, address(t, "ann@example.com"), rcpt)
+		if e := ask("ann@example.com", evidence.Missing); e.Detail != "store said 550" {
+			t.Errorf("detail %q", e.Detail)
+		}
+		time.Sleep(2 * time.Minute)
+		ask("ann@example.com", evidence.LeftToDownstream)
+
+		for _, a := range []evidence.Answer{
+			{Outcome: evidence.OutcomeRefused, Step: evidence.StepRcpt, Code: 550},
+			{Outcome: evidence.OutcomeRefused, Step: evidence.StepMail, Code: 550, NoSuchUser: true},
+			{Outcome: evidence.OutcomeDeferred, Step: evidence.StepRcpt, Code: 450},
+			{Outcome: evidence.OutcomeUnreachable, Step: evidence.StepConnect},
+			{Outcome: evidence.OutcomeAccepted, Step: evidence.StepMail, Code: 250},
+		} {
+			d.Learn(c, address(t, "bob@example.com"), a)
+		}
+		if exists, missing := d.Counts(); exists != 0 || missing != 1 {
+			t.Errorf("%d exist, %d are missing: something was learnt that was not said", exists, missing)
+		}
+		if f.count() != 0 {
+			t.Errorf("the source was asked %d times beside the transactions", f.count())
+		}
+	})
+}
+
+func TestBlindIsNoProof(t *testing.T) {
+	f := judged{newFake("callahead")}
+	f.set("ann@example.com", evidence.Exists)
+	d := New(Config{})
+	defer d.Close()
+	c := NewChain("example.com", Member{Source: f, Relay: true})
+	want(t, d, c, "ann@example.com", evidence.Exists)
+	f.blind.Store(true)
+
+	// when_blind = "accept"
+	f.says["ann@example.com"] = Answer{Standing: evidence.Exists, Blind: true, Cacheable: true}
+	if e := want(t, d, c, "ann@example.com", evidence.Exists); !e.Blind {
+		t.Errorf("not said to be blind: %+v", e)
+	}
+	q := Query{Address: address(t, "ann@example.com"), CutThrough: true}
+	if e := d.Lookup(t.Context(), c, q); e.Standing != evidence.LeftToDownstream || !e.Blind {
+		t.Errorf("cut through: %+v", e)
+	}
+	d.Learn(c, address(t, "eve@example.com"), evidence.Answer{Outcome: evidence.OutcomeAccepted, Step: evidence.StepRcpt, Code: 250})
+	if d.cache.get("callahead", "eve@example.com") != nil {
+		t.Error("an acceptance by a blind relay was remembered")
+	}
+
+	// when_blind = "defer": the yes from before it was found out does not count either.
+	f.away()
+	want(t, d, c, "ann@example.com", evidence.Unavailable)
+	if e := d.Lookup(t.Context(), c, q); e.Standing != evidence.Unavailable {
+		t.Errorf("cut through: %+v", e)
+	}
+}
+
+func TestMissingFromRelayDropsTheYesOfOthers(t *testing.T) {
+	f := newFake("validator")
+	f.set("ann@example.com", evidence.Exists)
+	d := New(Config{})
+	defer d.Close()
+	c := NewChain("example.com", Member{Source: f})
+	want(t, d, c, "ann@example.com", evidence.Exists)
+	f.set("ann@example.com", evidence.Missing)
+	d.Learn(c, address(t, "ann@example.com"), evidence.Answer{Outcome: evidence.OutcomeRefused, Step: evidence.StepRcpt, Code: 550, NoSuchUser: true})
+	want(t, d, c, "ann@example.com", evidence.Missing)
+}
+
+func TestLivesOfOneMember(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake("store")
+		f.set("ann@example.com", evidence.Exists)
+		d := New(Config{})
+		defer d.Close()
+		c := NewChain("example.com", Member{Source: f, Lives: Lives{ExistsFor: time.Hour}})
+		want(t, d, c, "ann@example.com", evidence.Exists)
+		time.Sleep(time.Hour)
+		want(t, d, c, "ann@example.com", evidence.Exists)
+		if f.count() != 2 {
+			t.Errorf("asked %d times, want 2", f.count())
+		}
+	})
+}
+
+func TestAt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake("store")
+		f.set("ann@example.com", evidence.Exists)
+		d := New(Config{})
+		defer d.Close()
+		c := NewChain("example.com", Member{Source: f})
+		want(t, d, c, "ann@example.com", evidence.Exists)
+		f.away()
+		q := Query{Address: address(t, "ann@example.com"), At: time.Now().Add(3 * 24 * time.Hour)}
+		if e := d.Lookup(t.Context(), c, q); e.Standing != evidence.Exists || !e.Stale || e.Age != 3*24*time.Hour {
+			t.Errorf("in three days: %+v", e)
+		}
+		q.At = time.Now().Add(8 * 24 * time.Hour)
+		if e := d.Lookup(t.Context(), c, q); e.Standing != evidence.Unavailable {
+			t.Errorf("in eight days: %+v", e)
+		}
+	})
+}
+
+func TestTrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		away := newFake("corp")
+		away.away()
+		last := newFake("last")
+		last.set("user@example.com", evidence.Exists)
+		d := New(Config{})
+		defer d.Close()
+		c := NewChain("example.com", Member{Source: names{}}, Member{Source: away}, Member{Source: last})
+		e, trace := d.Trace(t.Context(), c, Query{Address: address(t, "user@example.com")})
+		if e.Standing != evidence.Exists || len(trace) != 3 {
+			t.Fatalf("%+v, %+v", e, trace)
+		}
+		var got []string
+		for _, f := range trace {
+			got = append(got, f.Source+" "+f.Address+" "+f.Standing.String())
+		}
+		wanted := []string{
+			"list:names user@example.com not asked",
+			"corp user@example.com unavailable",
+			"last user@example.com exists",
+		}
+		if !slices.Equal(got, wanted) {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+func TestForgetAndStat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake("store")
+		d := New(Config{})
+		defer d.Close()
+		c := NewChain("example.com", Member{Source: f})
+		f.set("ann@example.com", evidence.Exists)
+		first := time.Now()
+		want(t, d, c, "ann@example.com", evidence.Exists)
+		time.Sleep(time.Minute)
+		want(t, d, c, "bob@example.com", evidence.Missing)
+		want(t, d, c, "eve@example.org", evidence.Missing)
+		stats := d.Stat()
+		if len(stats) != 2 || stats[0].Domain != "example.com" || stats[0].Exists != 1 || stats[0].Missing != 1 ||
+			!stats[0].Oldest.Equal(first) || !stats[0].Newest.Equal(time.Now()) {
+			t.Errorf("%+v", stats)
+		}
+		for _, step := range []struct {
+			pattern string
+			n       int
+		}{{"nobody@example.com", 0}, {"Ann@Example.com", 1}, {"@example.com", 1}, {"*", 1}} {
+			p, err := ParsePattern(step.pattern)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n, err := d.Forget(t.Context(), p); n != step.n || err != nil {
+				t.Errorf("forget %s: %d, %v; want %d", step.pattern, n, err, step.n)
+			}
+		}
+		if e, m := d.Counts(); e != 0 || m != 0 {
+			t.Errorf("%d, %d left", e, m)
+		}
+	})
+}
+
+func TestForgetDuringAQuestion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake("store")
+		f.gate = make(chan struct{})
+		d := New(Config{})
+		defer d.Close()
+		c := NewChain("example.com", Member{Source: f})
+		done := make(chan evidence.Directory)
+		go func() { done <- d.Lookup(t.Context(), c, Query{Address: address(t, "ann@example.com")}) }()
+		synctest.Wait()
+		if _, err := d.Forget(t.Context(), Pattern{}); err != nil {
+			t.Fatal(err)
+		}
+		close(f.gate)
+		<-done
+		if _, missing := d.Counts(); missing != 0 {
+			t.Error("an answer from before the forgetting was remembered")
+		}
+	})
+}
+
+func TestParsePattern(t *testing.T) {
+	for in, want := range map[string]string{"*": "*", "@Example.COM": "@example.com", "A.B@Example.com": "a.b@example.com"} {
+		p, err := ParsePattern(in)
+		if err != nil || p.String() != want {
+			t.Errorf("%q: %v, %v; want %s", in, p, err, want)
+		}
+	}
+	for _, in := range []string{"", "@", "ann", "a@b@c", "@exa mple"} {
+		if p, err := ParsePattern(in); err == nil {
+			t.Errorf("%q was read as %v", in, p)
+		}
+	}
+}
+
+func TestClosed(t *testing.T) {
+	d := New(Config{})
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	want(t, d, NewChain("example.com", Member{Source: newFake("s")}), "ann@example.com", evidence.Unavailable)
+}
+
+var errDisk = errors.New("no space left on device")

@@ -1,0 +1,171 @@
+package directory
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"backstop/internal/evidence"
+)
+
+// shelf is a store in memory.
+type shelf struct {
+	mu     sync.Mutex
+	held   map[flightKey]Entry
+	writes int
+	err    error
+}
+
+func (s *shelf) Load(_ context.Context, f func(Entry) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.held {
+		if err := f(e); err != nil {
+			return err
+		}
+	}
+	return s.err
+}
+
+func (s *shelf) Save(_ context.Context, entries []Entry) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return s.err
+	}
+	s.writes++
+	for _, e := range entries {
+		s.held[flightKey{e.Source, e.Address}] = e
+	}
+	return nil
+}
+
+func (s *shelf) Forget(_ context.Context, p Pattern) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k := range s.held {
+		if p.Match(k.addr) {
+			delete(s.held, k)
+		}
+	}
+	return s.err
+}
+
+func (s *shelf) Expire(_ context.Context, exists, missing time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k, e := range s.held {
+		if e.Standing == evidence.Exists && e.At.Before(exists) || e.Standing == evidence.Missing && e.At.Before(missing) {
+			delete(s.held, k)
+		}
+	}
+	return s.err
+}
+
+func (s *shelf) len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.held)
+}
+
+func (s *shelf) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+}
+
+func TestRestartKeepsAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &shelf{held: map[flightKey]Entry{}}
+		f := newFake("store")
+		f.set("ann@example.com", evidence.Exists)
+		c := NewChain("example.com", Member{Source: f})
+		d := New(Config{Store: s})
+		want(t, d, c, "ann@example.com", evidence.Exists)
+		want(t, d, c, "nobody@example.com", evidence.Missing)
+		time.Sleep(2 * time.Minute)
+		want(t, d, c, "nobody@example.com", evidence.Missing)
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+		asked := f.count()
+
+		d = New(Config{Store: s})
+		defer d.Close()
+		time.Sleep(4*time.Minute - 1) // the second life of the missing one
+		want(t, d, c, "ann@example.com", evidence.Exists)
+		want(t, d, c, "nobody@example.com", evidence.Missing)
+		if f.count() != asked {
+			t.Errorf("asked %d times after the restart", f.count()-asked)
+		}
+	})
+}
+
+func TestWriteBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &shelf{held: map[flightKey]Entry{}}
+		f := newFake("store")
+		c := NewChain("example.com", Member{Source: f})
+		d := New(Config{Store: s})
+		defer d.Close()
+		for _, a := range []string{"a@example.com", "b@example.com", "c@example.com"} {
+			want(t, d, c, a, evidence.Missing)
+		}
+		if s.len() != 0 {
+			t.Error("an answer waited for the disk")
+		}
+		time.Sleep(writeDelay)
+		synctest.Wait()
+		if s.len() != 3 || s.writes != 1 {
+			t.Errorf("%d answers in %d writes, want 3 in 1", s.len(), s.writes)
+		}
+
+		// A store that fails keeps nothing waiting, and gets everything later.
+		s.fail(errDisk)
+		want(t, d, c, "d@example.com", evidence.Missing)
+		time.Sleep(writeDelay)
+		synctest.Wait()
+		s.fail(nil)
+		want(t, d, c, "e@example.com", evidence.Missing)
+		time.Sleep(writeDelay)
+		synctest.Wait()
+		if s.len() != 5 {
+			t.Errorf("%d answers in the store, want 5", s.len())
+		}
+		if _, err := d.Forget(t.Context(), Pattern{Address: "a@example.com"}); err != nil || s.len() != 4 {
+			t.Errorf("%d answers in the store after a forget (%v), want 4", s.len(), err)
+		}
+		time.Sleep(48 * time.Hour)
+		synctest.Wait()
+		if _, missing := d.Counts(); s.len() != 0 || missing != 0 {
+			t.Errorf("%d answers in the store and %d here, of no use to anybody", s.len(), missing)
+		}
+	})
+}
+
+func TestForgetReachesWhatIsNotWrittenYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &shelf{held: map[flightKey]Entry{}}
+		d := New(Config{Store: s})
+		defer d.Close()
+		want(t, d, NewChain("example.com", Member{Source: newFake("store")}), "a@example.com", evidence.Missing)
+		if _, err := d.Forget(t.Context(), Pattern{Domain: "example.com"}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * writeDelay)
+		synctest.Wait()
+		if s.len() != 0 {
+			t.Error("a forgotten answer was written")
+		}
+	})
+}
+
+func TestStoreThatCannotBeRead(t *testing.T) {
+	d := New(Config{Store: &shelf{held: map[flightKey]Entry{}, err: errDisk}})
+	want(t, d, NewChain("example.com", Member{Source: newFake("s")}), "ann@example.com", evidence.Missing)
+	if err := d.Close(); err == nil {
+		t.Error("Close did not say that answers were lost")
+	}
+}
