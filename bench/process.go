@@ -106,16 +106,23 @@ func (p *process) lastWords() string { return lastLines(p.output) }
 
 // lastLines returns the last few lines of a file after a colon, or nothing.
 func lastLines(path string) string {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return ""
-	}
-	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	lines = lines[max(0, len(lines)-3):]
-	if said := strings.Join(lines, " / "); said != "" {
+	if said := strings.Join(endOf(path, 3), " / "); said != "" {
 		return ": " + said
 	}
 	return ""
+}
+
+// lastLine returns the last line of a file, or nothing.
+func lastLine(path string) string { return strings.Join(endOf(path, 1), "") }
+
+// endOf returns the last n lines of a file; one that cannot be read has none.
+func endOf(path string, n int) []string {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return lines[max(0, len(lines)-n):]
 }
 
 // await waits until somebody greets at the address, as long as the process lives.

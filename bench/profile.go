@@ -33,15 +33,15 @@ func (b *bench) profileOf(ctx context.Context, c contender, l load) []string {
 	if loadErr != nil {
 		return []string{fmt.Sprintf("no profile of %s: %s", c.name, firstLine(loadErr))}
 	}
-	text, err := output(ctx, "perf", "report", "-q", "--stdio", "--no-children", "-i", file, "--sort", "symbol")
+	text, err := output(ctx, "perf", "report", "-q", "--stdio", "--no-children", "-i", file, "-F", "overhead,sym")
 	if err != nil {
 		return []string{"no profile: " + err.Error()}
 	}
 	return describeProfile(text)
 }
 
-// profileLine is a line of `perf report --sort symbol`: "  12.34%  [k] name".
-var profileLine = regexp.MustCompile(`^\s*([0-9.]+)%\s+\[([k.])\]\s+(.*\S)`)
+// profileLine is a line of `perf report -F overhead,sym`: "  12.34%  [k] name", and on some machines columns of "-" behind it.
+var profileLine = regexp.MustCompile(`^\s*([0-9.]+)%\s+\[([k.])\]\s+(.*?)(\s+-)*\s*$`)
 
 // describeProfile reads the lines of perf's report, which come largest first.
 func describeProfile(text string) []string {

@@ -7,7 +7,7 @@ import (
 
 func TestDescribeProfile(t *testing.T) {
 	got := strings.Join(describeProfile(`
-    40.00%  [k] finish_task_switch.isra.0
+    40.00%  [k] finish_task_switch.isra.0                  -      -            
     20.00%  [.] runtime.futex.abi0
 
     10.00%  [.] backstop/internal/smtp.(*Server).serve

@@ -107,6 +107,7 @@ func rowFirst(ctx context.Context, b *bench, r result) []result {
 	if b.gatewayMissing != nil {
 		own.Missing = b.gatewayMissing.Error()
 	}
+	var answers []time.Duration
 	for i := range probes {
 		base, err := probe(b.slow, i)
 		if err != nil {
@@ -119,14 +120,15 @@ func rowFirst(ctx context.Context, b *bench, r result) []result {
 		}
 		took, err := probe(b.gateway.addr, i)
 		if err != nil {
-			own.Missing, own.Rounds = err.Error(), nil
+			own.Missing, answers = err.Error(), nil
 			continue
 		}
-		own.Rounds = append(own.Rounds, inMilliseconds(took-base))
-		own.samples = append(own.samples, took)
-		own.took += took
+		answers = append(answers, took)
 	}
 	direct.finish()
+	for _, took := range answers {
+		own.Rounds = append(own.Rounds, inMilliseconds(took)-direct.Spread.Median)
+	}
 	own.finish()
 	peer := b.firstOfPostfix(ctx, direct)
 	r.Figures = []*figure{peer, own, direct}
