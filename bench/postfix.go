@@ -214,6 +214,7 @@ func (p *postfix) start(ctx context.Context) error {
 		p.group, p.meter, launch[3] = g, g, g.dir
 	}
 	if _, err := output(ctx, "/bin/sh", launch...); err != nil {
+		p.dissolve()
 		return fmt.Errorf("postfix start: %w%s", err, lastLines(filepath.Join(p.dir, "maillog")))
 	}
 	if p.group == nil {
@@ -243,10 +244,16 @@ func (p *postfix) stop() {
 	if _, err := output(ctx, "postfix", "-c", p.dir, "stop"); err != nil {
 		fmt.Fprintln(os.Stderr, "bench: postfix stop:", err)
 	}
-	if p.group != nil {
-		if err := p.group.remove(); err != nil {
-			fmt.Fprintln(os.Stderr, "bench: the control group of Postfix stays behind:", err)
-		}
+	p.dissolve()
+}
+
+// dissolve takes the control group away.
+func (p *postfix) dissolve() {
+	if p.group == nil {
+		return
+	}
+	if err := p.group.remove(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench: the control group of Postfix stays behind:", err)
 	}
 }
 

@@ -57,7 +57,7 @@ func rowMessage(ctx context.Context, b *bench, r result) []result {
 		target: "a fifth", limit: 1.0 / 5,
 		load: load{message: exampleMessage(messageSize), listed: b.listed},
 		peer: b.peer("Postfix, before-queue proxy", func(p *postfix) string { return p.proxy }),
-		also: []contender{b.peer("Postfix, with its queue", func(p *postfix) string { return p.plain })},
+		also: []contender{b.peer("Postfix, with its queue", func(p *postfix) string { return p.plain }), b.exim},
 	})
 }
 
