@@ -124,7 +124,7 @@ func busyWarning(busy float64) string {
 // describe puts a figure into one line.
 func (f *figure) describe() string {
 	if f.Missing != "" {
-		return "not measured\t" + f.Missing
+		return "not measured: " + f.Missing
 	}
 	var parts []string
 	if f.Spread != nil {

@@ -31,7 +31,7 @@ func TestReportAsText(t *testing.T) {
 		"nothing        -       -        -              1 ms     -",
 		"72.0 us (70.0 to 74.0)",
 		"2 a second", "p50 1.00 ms, p99 2.00 ms",
-		"not measured  not unpacked",
+		"not measured: not unpacked",
 		"3 things",
 	} {
 		if !strings.Contains(out.String(), want) {
