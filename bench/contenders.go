@@ -16,7 +16,8 @@ type contender struct {
 	name    string
 	addr    string
 	meter   meter
-	refusal int // its code for an unknown recipient, where that is not 550
+	log     string // the file it logs to, "" where it does not
+	refusal int    // its code for an unknown recipient, where that is not 550
 	missing error
 }
 
@@ -24,7 +25,7 @@ type contender struct {
 func (b *bench) ours() contender {
 	c := contender{name: "Backstop", missing: b.gatewayMissing}
 	if c.missing == nil {
-		c.addr, c.meter = b.gateway.addr, b.gateway.meter
+		c.addr, c.meter, c.log = b.gateway.addr, b.gateway.meter, b.gateway.output
 	}
 	return c
 }
@@ -33,7 +34,7 @@ func (b *bench) ours() contender {
 func (b *bench) peer(name string, addr func(*postfix) string) contender {
 	c := contender{name: name, missing: b.postfixMissing}
 	if c.missing == nil {
-		c.addr, c.meter = addr(b.postfix), b.postfix.meter
+		c.addr, c.meter, c.log = addr(b.postfix), b.postfix.meter, filepath.Join(b.postfix.dir, "maillog")
 	}
 	return c
 }
@@ -71,7 +72,7 @@ func (b *bench) startGateway(ctx context.Context, name, list string) (*gateway, 
 		return nil, err
 	}
 	if _, err := os.Stat(program); err != nil {
-		return nil, fmt.Errorf("Backstop is not built (%w)", err)
+		return nil, fmt.Errorf("not built (%w)", err)
 	}
 	addrs, err := freeAddrs(1)
 	if err != nil {
@@ -131,6 +132,7 @@ type figure struct {
 	Latency   *latency  `json:"latency,omitempty"`
 	PerSecond float64   `json:"per_second,omitempty"`
 	Meter     string    `json:"meter,omitempty"`
+	LogBytes  float64   `json:"log_bytes,omitempty"` // for each session
 
 	samples []time.Duration
 	took    time.Duration
@@ -163,6 +165,10 @@ func (b *bench) turns(ctx context.Context, l load, contenders []contender) []*fi
 			figures[i].Missing = err.Error()
 		}
 	}
+	logged := make([]int64, len(contenders))
+	for i, c := range contenders {
+		logged[i] = sizeOf(c.log)
+	}
 	for round := range b.rounds {
 		for k := range contenders {
 			i := k
@@ -183,10 +189,22 @@ func (b *bench) turns(ctx context.Context, l load, contenders []contender) []*fi
 			f.took += b.round
 		}
 	}
-	for _, f := range figures {
+	for i, f := range figures {
 		f.finish()
+		if f.Latency != nil {
+			f.LogBytes = float64(sizeOf(contenders[i].log)-logged[i]) / float64(f.Latency.N)
+		}
 	}
 	return figures
+}
+
+// sizeOf returns the length of a file in bytes; one that is not there has none.
+func sizeOf(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
 }
 
 // turn puts one contender under load and returns the CPU time that it spent on it, until it had done all that was asked.

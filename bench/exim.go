@@ -58,7 +58,7 @@ func (b *bench) startExim(ctx context.Context) contender {
 	c := contender{name: "Exim"}
 	c.missing = func() error {
 		if os.Geteuid() != 0 {
-			return errors.New("Exim wants to be started as root")
+			return errors.New("starts as root only")
 		}
 		program, libraries, err := b.unpackExim(ctx)
 		if err != nil {
@@ -77,7 +77,7 @@ func (b *bench) startExim(ctx context.Context) contender {
 			return err
 		}
 		b.later(p.stop)
-		c.addr, c.meter = addrs[0], p.meter
+		c.addr, c.meter, c.log = addrs[0], p.meter, filepath.Join(dir, "log", "mainlog")
 		return p.await(ctx, addrs[0], 10*time.Second)
 	}()
 	return c

@@ -31,10 +31,10 @@ type postfix struct {
 // startPostfix starts the instance in front of the two sinks; an error says why there is none on this machine.
 func startPostfix(ctx context.Context, dir, recipients string, sinkAddr, slowAddr string) (*postfix, error) {
 	if _, err := exec.LookPath("postfix"); err != nil {
-		return nil, fmt.Errorf("Postfix is not installed (%w)", err)
+		return nil, fmt.Errorf("not installed (%w)", err)
 	}
 	if os.Geteuid() != 0 {
-		return nil, fmt.Errorf("Postfix starts as root only, and this is user %d", os.Geteuid())
+		return nil, fmt.Errorf("starts as root only, and this is user %d", os.Geteuid())
 	}
 	version, err := output(ctx, "postconf", "-h", "mail_version")
 	if err != nil {

@@ -136,6 +136,9 @@ func (f *figure) describe() string {
 	if f.Latency != nil {
 		parts = append(parts, fmt.Sprintf("p50 %s, p99 %s", milliseconds(f.Latency.P50), milliseconds(f.Latency.P99)))
 	}
+	if f.LogBytes > 0 {
+		parts = append(parts, fmt.Sprintf("log %.0f bytes each", f.LogBytes))
+	}
 	if f.Meter != "" {
 		parts = append(parts, "CPU from "+f.Meter)
 	}
