@@ -30,6 +30,8 @@ func dispatch(args []string) error {
 			return sinkMain(args[1:])
 		case "flood":
 			return floodMain(args[1:])
+		case "list":
+			return listMain(args[1:])
 		}
 	}
 	opts, err := parseFlags(args)
