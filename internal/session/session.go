@@ -39,10 +39,10 @@ func (s *Session) Connect(early, tooMany bool) verdict.Verdict {
 }
 
 // Helo takes HELO or EHLO.
-func (s *Session) Helo(name, protocol string) verdict.Verdict {
+func (s *Session) Helo(name, protocol string, tls bool) verdict.Verdict {
 	s.Reset()
 	s.c.Stage = evidence.StageHelo
-	s.c.Client.Helo, s.c.Client.Protocol = name, protocol
+	s.c.Client.Helo, s.c.Client.Protocol, s.c.Client.TLS = name, protocol, tls
 	return s.decideNow()
 }
 

@@ -53,6 +53,7 @@ type Conn struct {
 	login    string // from XCLIENT
 	xhelo    string // from XCLIENT
 	early    bool
+	ended    bool
 	bareOK   bool
 	xclient  bool
 	extended bool // EHLO, not HELO
@@ -113,13 +114,13 @@ func (c *Conn) serve() {
 			// A panic is ours to blame: 4xx, never a lost 250 or a 5xx (DESIGN 2).
 			c.reply(replyInternal)
 			c.flush()
-			c.h.Close()
+			c.end()
 			if c.cfg.Panic != nil {
 				c.cfg.Panic(p, debug.Stack())
 			}
 			return
 		}
-		c.h.Close()
+		c.end()
 		c.releaseLarge()
 	}()
 	if !c.banner() {
@@ -127,6 +128,14 @@ func (c *Conn) serve() {
 		return
 	}
 	c.loop()
+}
+
+// end tells the handler, once, that the connection is over.
+func (c *Conn) end() {
+	if !c.ended {
+		c.ended = true
+		c.h.Close()
+	}
 }
 
 // setPeer takes the client's address from the connection (which PROXY has changed already).
@@ -174,9 +183,20 @@ func (c *Conn) greet() bool {
 	return true
 }
 
+// bare unwraps a connection that somebody counts or reads ahead of us.
+func bare(nc net.Conn) net.Conn {
+	for {
+		w, ok := nc.(interface{ NetConn() net.Conn })
+		if _, isTLS := nc.(*tls.Conn); !ok || isTLS {
+			return nc
+		}
+		nc = w.NetConn()
+	}
+}
+
 // pending looks, without waiting, whether octets have arrived.
 func pending(nc net.Conn) bool {
-	sc, ok := nc.(syscall.Conn)
+	sc, ok := bare(nc).(syscall.Conn)
 	if !ok {
 		return false
 	}
@@ -237,6 +257,7 @@ func (c *Conn) flush() error {
 
 // fill reads more into the buffer, after writing what is to be written.
 func (c *Conn) fill(wait time.Duration) error {
+	c.now = time.Now()
 	if err := c.flush(); err != nil {
 		return err
 	}
@@ -250,7 +271,6 @@ func (c *Conn) fill(wait time.Duration) error {
 	if c.w == len(c.buf) {
 		return bytes.ErrTooLarge
 	}
-	c.now = time.Now()
 	if err := c.arm(wait); err != nil {
 		return err
 	}
@@ -413,14 +433,17 @@ func (c *Conn) skipLine(wait time.Duration) error {
 	return bytes.ErrTooLarge
 }
 
-// linger lets the peer read our last words: a socket closed with unread input
+// linger ends the handler and lets the peer read our last words: a socket closed with unread input
 // is reset, and the reply with it lost, so the sender would try again and again.
 func (c *Conn) linger() {
 	type halfCloser interface{ CloseWrite() error }
-	if c.flush() != nil {
+	c.now = time.Now() // a handler may have taken its time
+	err := c.flush()
+	c.end()
+	if err != nil {
 		return
 	}
-	if hc, ok := c.nc.(halfCloser); ok {
+	if hc, ok := bare(c.nc).(halfCloser); ok {
 		hc.CloseWrite()
 	}
 	c.raw.SetReadDeadline(time.Now().Add(5 * time.Second))
