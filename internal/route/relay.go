@@ -95,7 +95,13 @@ func ParseRelay(s string) (Relay, error) {
 	}
 	name, rest, ok := strings.Cut(s, "://")
 	if !ok {
-		return fail("not a relay URL", "a relay is written smtp://HOST:PORT, lmtp://HOST:PORT or lmtp+unix:///PATH")
+		hint := "a relay is written smtp://HOST:PORT, lmtp://HOST:PORT or lmtp+unix:///PATH"
+		if s != "" {
+			if _, err := ParseRelay("smtp://" + s); err == nil {
+				hint = "write smtp://" + s
+			}
+		}
+		return fail("not a relay URL", hint)
 	}
 	scheme, ok := parseScheme(name)
 	if !ok {

@@ -50,7 +50,9 @@ func TestParseRelay(t *testing.T) {
 func TestParseRelayRefuses(t *testing.T) {
 	tests := []struct{ in, want, hint string }{
 		{"", "not a relay URL", "smtp://HOST:PORT"},
-		{"exchange.internal:25", "not a relay URL", "smtp://HOST:PORT"},
+		{"exchange.internal:25", "not a relay URL", "write smtp://exchange.internal:25"},
+		{"a b", "white space", ""},
+		{"/run/lmtp", "not a relay URL", "lmtp+unix:///PATH"},
 		{"smtps://h", "the scheme \"smtps\" is not known", "?tls=require"},
 		{"http://h", "the scheme \"http\" is not known", "smtp, lmtp"},
 		{"smtp://", "the host is missing", "smtp://HOST:PORT"},

@@ -1,0 +1,57 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+)
+
+// Problem is one mistake, or one thing worth a warning, and where it stands.
+type Problem struct {
+	File    string // the file as it was named, or the flag
+	Line    int    // from 1; 0 where there is no line
+	Column  int    // in characters, from 1; 0 where there is no line
+	Message string // one line, lower case
+	Hint    string // what to do about it, "" where nothing can be said
+}
+
+// String is FILE:LINE:COLUMN: message, without the hint.
+func (p Problem) String() string {
+	s := p.File
+	if p.Line > 0 {
+		s += ":" + strconv.Itoa(p.Line) + ":" + strconv.Itoa(p.Column)
+	}
+	return s + ": " + p.Message
+}
+
+// Errors is every mistake of a configuration, in the order of the file.
+type Errors struct{ List []Problem }
+
+// Error is the first mistake, and how many more there are.
+func (e *Errors) Error() string {
+	if len(e.List) == 0 {
+		return "no mistake in the configuration"
+	}
+	s := e.List[0].String()
+	if n := len(e.List) - 1; n > 0 {
+		s += fmt.Sprintf(" (and %d more)", n)
+	}
+	return s
+}
+
+// sortProblems puts them in the order of the file, and drops what was said twice.
+func sortProblems(list []Problem) []Problem {
+	slices.SortStableFunc(list, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	return slices.Compact(list)
+}
+
+// hinted is an error of a value with advice.
+type hinted struct{ message, hint string }
+
+func (h hinted) Error() string { return h.message }
+
+// Hint says what to write instead.
+func (h hinted) Hint() string { return h.hint }

@@ -1,0 +1,199 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"backstop/internal/mail"
+)
+
+// namedSource is a [source.NAME] before its defaults are filled in.
+type namedSource struct {
+	name      string
+	at        position
+	used      bool
+	callahead Callahead // only the fields that the section sets
+}
+
+// sourceTypes is every value of `type`, and what else the section then has.
+func sourceTypes(s *namedSource, d *decoder) []struct {
+	name  string
+	later bool
+	keys  []key
+} {
+	return []struct {
+		name  string
+		later bool
+		keys  []key
+	}{
+		{"callahead", false, s.callahead.keys(d, "source."+s.name+".")},
+		{"ldap", true, ldapKeys()},
+		{"sql", true, sqlKeys()},
+		{"http", true, httpKeys()},
+	}
+}
+
+const blindDoc = "What follows when the server says yes to anybody and so proves nothing: `accept` lets the mail through to it, `defer` answers 451."
+
+func (c *Callahead) keys(d *decoder, where string) []key {
+	keys := []key{
+		{name: "url", unset: "the relay of the domain", set: text(&c.Target, parseRelay),
+			doc: "The server that is asked, written like a relay. Exchange answers truthfully on port 2525 only."},
+		{name: "from", def: `"<>"`, set: text(&c.From, parseSender),
+			doc: "The envelope sender of the question. Set it where the server refuses the null sender from probers (Microsoft 365)."},
+		{name: "helo", unset: "`hostname`", set: text(&c.Helo, mail.FoldDomain), doc: "The name given in EHLO."},
+		{name: "timeout", def: `"20s"`, set: duration(&c.Timeout, 100*time.Millisecond, 5*time.Minute),
+			doc: "How long one question may take, connecting included. Exchange holds back each refusal for 5 seconds."},
+		{name: "connections", def: "10", set: integer(&c.Connections, 1, 10000), doc: "Connections to this server at once for questions alone."},
+		{name: "rate", def: `"50/s"`, set: text(&c.Rate, parseRate),
+			doc: "Questions a second (`/s`), minute (`/m`) or hour (`/h`). What would be more is answered 451."},
+		{name: "pipelining", def: "false", set: boolean(&c.Pipelining), doc: "Whether questions are sent in one packet. An Exchange 2010 gives wrong answers then."},
+		{name: "when_blind", def: `"accept"`, set: choice(&c.WhenBlind, "accept", "defer"), doc: blindDoc},
+	}
+	lives := c.Lives.keys(d, where)
+	for i := range lives {
+		lives[i].unset = "as in `[cache]`"
+	}
+	return append(keys, lives...)
+}
+
+func sourceVariants() []variant {
+	d, s := &decoder{}, &namedSource{}
+	kind := key{name: "type", unset: "required", doc: "`callahead`. The types `ldap`, `sql` and `http` are not part of this version yet."}
+	return []variant{{"[source.NAME]", "", append([]key{kind}, s.callahead.keys(d, "")...)}}
+}
+
+// builtin are the words of recipients that need no section.
+var builtin = []string{"callahead", "anybody", "list", "access", "postmap", "virtusertable"}
+
+// takeSources takes all [source.NAME].
+func takeSources(d *decoder, n *node) {
+	if n.kind != kindTable {
+		d.fail(n.at, "write [source.NAME], with a name of your choice", "source: a section with a name is wanted, this is %s", n.kind)
+		return
+	}
+	for _, f := range n.fields {
+		if f.value.kind != kindTable {
+			d.fail(f.at, "write [source.NAME], with a name of your choice, above it", "%q stands in [source] itself", f.name)
+			continue
+		}
+		d.takeSource(f)
+	}
+}
+
+func (d *decoder) takeSource(f field) {
+	s := &namedSource{name: f.name, at: f.at}
+	for _, b := range builtin {
+		if f.name == b {
+			d.fail(f.at, "choose another name", "%q is a word of its own among recipients", f.name)
+		}
+	}
+	if strings.ContainsAny(f.name, ": ") || f.name == "" {
+		d.fail(f.at, "choose a name without colon and space", "a source cannot be named %q", f.name)
+	}
+	d.sources[f.name] = s
+	d.ordered = append(d.ordered, s)
+	where := "[source." + f.name + "]"
+	kind := f.value.field("type")
+	if kind == nil {
+		d.fail(f.value.at, `type = "callahead" is the one that this version has`, "%s has no type", where)
+		return
+	}
+	types := sourceTypes(s, d)
+	var names []string
+	for _, t := range types {
+		names = append(names, t.name)
+		if kind.value.kind == kindText && kind.value.text == t.name {
+			d.takeTyped(f, where, kind, t.keys, t.later)
+			return
+		}
+	}
+	d.key = "type"
+	if d.want(kind.value, kindText) {
+		d.bad(kind.value, didYouMean(kind.value.text, names), "%q is not known", kind.value.text)
+	}
+}
+
+func (d *decoder) takeTyped(f field, where string, kind *field, keys []key, later bool) {
+	dry := d.dry
+	d.dry = dry || later
+	if later {
+		d.notYet(kind.value.at, fmt.Sprintf("type = %q", kind.value.text))
+	}
+	d.table(f.value, where, append([]key{{name: "type", set: func(*decoder, *node) {}}}, keys...))
+	d.dry = dry
+}
+
+// sourceRef is one entry of recipients before the sections it may name are known.
+type sourceRef struct {
+	Source
+	named string // the [source.NAME] that is meant
+	at    position
+}
+
+// takeRecipient reads one entry of recipients.
+func (d *decoder) takeRecipient(n *node) (sourceRef, bool) {
+	ref := sourceRef{at: n.at, Source: Source{Name: n.text}}
+	word, rest, hasRest := strings.Cut(n.text, ":")
+	switch {
+	case !d.want(n, kindText):
+		return ref, false
+	case n.text == "":
+		d.bad(n, "write callahead, list:FILE, anybody or the name of a [source.NAME]", "this may not be empty")
+		return ref, false
+	case n.text == "callahead":
+		return ref, true
+	case n.text == "anybody":
+		ref.Kind = SourceAnybody
+		return ref, true
+	case !hasRest:
+		ref.named = n.text
+		return ref, true
+	case word == "callahead":
+		target, err := parseRelay(rest)
+		if err != nil {
+			d.badValue(n, err)
+			return ref, false
+		}
+		ref.Callahead.Target = target
+		return ref, true
+	case word == "list":
+		return ref, d.takeList(n, rest, &ref.Source)
+	case word == "access" || word == "postmap" || word == "virtusertable":
+		d.notYet(n.at, word+":FILE")
+		return ref, false
+	}
+	d.bad(n, didYouMean(word, []string{"list", "callahead", "access", "postmap", "virtusertable"}), "%q is not a kind of source", word)
+	return ref, false
+}
+
+func (d *decoder) takeList(n *node, path string, s *Source) bool {
+	if path == "" {
+		d.bad(n, "write list:/etc/backstop/example.com", "the file is missing")
+		return false
+	}
+	s.Kind, s.File = SourceList, d.path(path)
+	s.Name = "list:" + s.File
+	if err := readable(s.File); err != nil {
+		d.cannotRead(n, path, err, "the file has an address or a local part a line, and may be empty")
+		return false
+	}
+	return true
+}
+
+// readable opens the file as its reader will.
+func readable(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err == nil && info.IsDir() {
+		return errors.New("it is a folder")
+	}
+	return err
+}
