@@ -1,0 +1,26 @@
+// Package rig starts real mail servers for tests: Postfix, Exim, go-smtp and the
+// scripted mock, each with a private folder, on a free loopback port, gone when
+// the test ends. PlayAll plays a set of dialogues against each of them, bare or
+// with a gateway in front.
+//
+// What a server has accepted it hands on by LMTP to a mock of its own, its
+// store. So what every peer holds can be compared octet for octet, and
+// mailtest's invariant holds a real server to account as it does the mock.
+//
+// # Limits
+//
+// Postfix and Exim want the superuser, Debian's paths, and for Exim a mount
+// namespace (it insists on a user of its own in /etc/passwd, which is shown to it
+// alone); without these, tests are skipped aloud. A server may not find its
+// port free any more when it starts (it is picked by us and bound by the server);
+// starting is then tried again, three times at most. Exim pauses 200 ms a
+// session by itself, so suites against it are slow.
+package rig
+
+// Domain is the domain that every peer receives mail for.
+const Domain = "example.com"
+
+// Users returns the local parts that exist at every peer unless told otherwise.
+func Users() []string {
+	return []string{"alice", "bob", "carol", "postmaster", "abuse", `"john q public"`, "m\u00fcller"}
+}

@@ -1,0 +1,217 @@
+package rig
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"backstop/internal/mailtest"
+)
+
+// EximOptions is how an Exim is set up. The zero value receives mail for Domain,
+// knows Users, and refuses all others at RCPT, in Exim's usual words.
+type EximOptions struct {
+	Users     []string // local parts; nil: Users()
+	AcceptAll bool     // takes every recipient of the domain, and bounces later what Users does not have
+	Refuse    string   // the text of a refusal of unknown users; "": Exim's own, without an enhanced code
+	Main      string   // further lines of the main section
+}
+
+// Exim is a private instance.
+type Exim struct {
+	Addr  string
+	Store *mailtest.Mock // gets by LMTP what was accepted
+	Dir   string
+
+	t    testing.TB
+	proc *process
+}
+
+// eximUser is the user that Debian's Exim was built for. Where it is not in
+// /etc/passwd, it is there for this Exim alone.
+const eximUser = "Debian-exim"
+
+// StartExim starts an Exim that is gone when the test ends. Where there is none,
+// or no right to start it, the test is skipped or fails (mailtest.Need).
+func StartExim(t testing.TB, o EximOptions) *Exim {
+	t.Helper()
+	mailtest.NeedRoot(t)
+	if o.Users == nil {
+		o.Users = Users()
+	}
+	x := &Exim{t: t, Dir: mailtest.Dir(t), Store: mailtest.NewMock(t, mailtest.Script{LMTP: true})}
+	binary, libs := findExim(t)
+	command := append(x.identity(), binary, "-C", filepath.Join(x.Dir, "exim.conf"), "-bdf")
+	x.SetUsers(o.Users...)
+	for _, d := range []string{"spool", "log"} {
+		if err := os.Mkdir(filepath.Join(x.Dir, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for try := 0; ; try++ {
+		port := freePort(t)
+		x.Addr = "127.0.0.1:" + port
+		mailtest.WriteFile(t, x.Dir, "exim.conf", x.config(o, binary, port))
+		x.proc = start(t, x.Dir, []string{"LD_LIBRARY_PATH=" + libs}, command...)
+		err := x.proc.listening(x.Addr)
+		if err == nil {
+			break
+		}
+		x.proc.stop()
+		if try == 2 {
+			t.Fatalf("exim does not start: %v\n%s", err, x.Log())
+		}
+	}
+	t.Cleanup(x.proc.stop)
+	return x
+}
+
+// findExim returns the unpacked Exim of this checkout, or an installed one, and
+// where its libraries are.
+func findExim(t testing.TB) (binary, libs string) {
+	t.Helper()
+	dir, err := os.Getwd()
+	for ; err == nil && dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		root := filepath.Join(dir, ".deps", "exim")
+		binary = filepath.Join(root, "usr/sbin/exim4")
+		if _, err := os.Stat(binary); err == nil {
+			found, _ := filepath.Glob(filepath.Join(root, "usr/lib/*-linux-gnu"))
+			more, _ := filepath.Glob(filepath.Join(root, "lib/*-linux-gnu"))
+			return binary, strings.Join(append(found, more...), ":")
+		}
+	}
+	if binary = mailtest.Find("exim4"); binary == "" {
+		mailtest.Absent(t, "exim")
+	}
+	return binary, ""
+}
+
+// identity returns the words to put before Exim's command, so that it finds its
+// user: a mount namespace in which /etc/passwd has it.
+func (x *Exim) identity() []string {
+	if _, err := user.Lookup(eximUser); err == nil {
+		return nil
+	}
+	if exec.Command(mailtest.Need(x.t, "unshare"), "-m", "true").Run() != nil {
+		mailtest.Absent(x.t, "the right to make a mount namespace, for exim's user")
+	}
+	const id = "3925"
+	passwd := mailtest.WriteFile(x.t, x.Dir, "passwd", readFile("/etc/passwd")+eximUser+":x:"+id+":"+id+"::/nonexistent:/usr/sbin/nologin\n")
+	group := mailtest.WriteFile(x.t, x.Dir, "group", readFile("/etc/group")+eximUser+":x:"+id+":\n")
+	return []string{"unshare", "-m", "sh", "-c",
+		`mount --bind "$1" /etc/passwd && mount --bind "$2" /etc/group && shift 2 && exec "$@"`, "exim", passwd, group}
+}
+
+func (x *Exim) config(o EximOptions, binary, port string) string {
+	_, storePort, _ := strings.Cut(x.Store.Addr(), ":")
+	recipient := "  require verify = recipient\n"
+	if o.Refuse != "" {
+		recipient = "  deny    message = " + o.Refuse + "\n          !verify = recipient\n"
+	}
+	known := "  local_parts = lsearch;" + filepath.Join(x.Dir, "users") + "\n"
+	late := ""
+	if o.AcceptAll {
+		recipient = ""
+		late = "nobody:\n  driver = redirect\n  data = :fail: no such user\n  allow_fail\n"
+	}
+	return fmt.Sprintf(eximConfig, binary, x.Dir, port, o.Main, recipient, known, late, storePort)
+}
+
+// eximConfig runs everything as root, and only what hands a message to the
+// store as its user: Exim would not find its configuration again from less.
+const eximConfig = `exim_user = root
+exim_group = root
+exim_path = %[1]s
+spool_directory = %[2]s/spool
+log_file_path = %[2]s/log/%%slog
+pid_file_path = %[2]s/exim.pid
+log_selector = +all
+keep_environment = LD_LIBRARY_PATH
+primary_hostname = exim.test
+local_interfaces = 127.0.0.1
+daemon_smtp_ports = %[3]s
+domainlist local_domains = ` + Domain + `
+acl_smtp_rcpt = check_rcpt
+acl_smtp_data = accept
+acl_smtp_vrfy = accept
+smtputf8_advertise_hosts = *
+chunking_advertise_hosts = *
+dsn_advertise_hosts = *
+tls_advertise_hosts =
+host_lookup =
+rfc1413_hosts =
+message_logs = false
+smtp_accept_max = 200
+smtp_enforce_sync = false
+message_size_limit = 50M
+queue_run_max = 0
+%[4]s
+begin acl
+check_rcpt:
+  deny    message = relay not permitted
+          !domains = +local_domains
+%[5]s  accept
+begin routers
+users:
+  driver = accept
+  domains = +local_domains
+%[6]s  transport = store
+%[7]sbegin transports
+store:
+  driver = smtp
+  protocol = lmtp
+  hosts = 127.0.0.1
+  port = %[8]s
+  allow_localhost
+  hosts_override
+  hosts_avoid_tls = *
+  message_linelength_limit = 1000000
+  user = ` + eximUser + `
+begin retry
+* * F,1h,1m
+`
+
+// SetUsers changes who exists, for the sessions that begin after it.
+func (x *Exim) SetUsers(users ...string) {
+	var b strings.Builder
+	for _, u := range users {
+		fmt.Fprintf(&b, "%s: yes\n", lsearchKey(u))
+	}
+	mailtest.WriteFile(x.t, x.Dir, "users", b.String())
+}
+
+// lsearchKey quotes a key that has spaces.
+func lsearchKey(user string) string {
+	user = strings.ToLower(strings.Trim(user, `"`))
+	if strings.ContainsAny(user, " :\\") {
+		return `"` + strings.ReplaceAll(user, `\`, `\\`) + `"`
+	}
+	return user
+}
+
+// Log returns its logs so far, and what it printed.
+func (x *Exim) Log() string {
+	var b strings.Builder
+	for _, f := range []string{"log/mainlog", "log/rejectlog", "log/paniclog", "output"} {
+		b.WriteString(readFile(filepath.Join(x.Dir, f)))
+	}
+	return b.String()
+}
+
+// Queued counts the messages that are on their way.
+func (x *Exim) Queued() int {
+	found, _ := filepath.Glob(filepath.Join(x.Dir, "spool/input/*"))
+	return len(found)
+}
+
+// Settle waits until nothing is on its way any more.
+func (x *Exim) Settle(t testing.TB) {
+	t.Helper()
+	if err := poll(func() (bool, error) { return x.Queued() == 0, nil }); err != nil {
+		t.Fatalf("exim keeps %d files: %v\n%s", x.Queued(), err, x.Log())
+	}
+}

@@ -1,0 +1,178 @@
+package rig
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"backstop/internal/mailtest"
+)
+
+// process is a server in the foreground, with a warden: a shell that ends the
+// server when our end of its standard input closes, so that a test binary that
+// is killed leaves nothing running.
+type process struct {
+	cmd    *exec.Cmd
+	leash  *os.File
+	gone   chan struct{}
+	output string // file
+}
+
+const warden = `exec 3<&0 </dev/null
+"$@" 3<&- &
+p=$!
+{ read -r _ <&3; kill -TERM $p 2>/dev/null; } &
+w=$!
+exec 3<&-
+wait $p; r=$?
+kill $w 2>/dev/null
+exit $r`
+
+// start runs a server; dir takes its output. The caller stops it.
+func start(t testing.TB, dir string, env []string, args ...string) *process {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	p := &process{leash: w, gone: make(chan struct{}), output: filepath.Join(dir, "output")}
+	out, err := os.OpenFile(p.output, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	p.cmd = exec.Command("/bin/sh", append([]string{"-c", warden, "warden"}, args...)...)
+	p.cmd.Dir, p.cmd.Env = dir, append(os.Environ(), env...)
+	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = r, out, out
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := p.cmd.Start(); err != nil {
+		w.Close()
+		t.Fatalf("%s: %v", args[0], err)
+	}
+	go func() {
+		p.cmd.Wait()
+		close(p.gone)
+	}()
+	return p
+}
+
+// stop asks the server to go, and makes it go if it does not.
+func (p *process) stop() {
+	p.leash.Close()
+	select {
+	case <-p.gone:
+	case <-time.After(mailtest.Patience):
+	}
+	syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // whatever is left of its group
+	<-p.gone
+}
+
+func (p *process) running() bool {
+	select {
+	case <-p.gone:
+		return false
+	default:
+		return true
+	}
+}
+
+// tick is how often the rig looks whether a server is ready.
+const tick = 3 * time.Millisecond
+
+// poll calls done until it says so, gives up or Patience is at an end.
+func poll(done func() (bool, error)) error {
+	deadline := time.Now().Add(mailtest.Patience)
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		ok, err := done()
+		if ok || err != nil {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("not within %v", mailtest.Patience)
+		}
+		<-ticker.C
+	}
+}
+
+// listening waits until the server takes connections at addr.
+func (p *process) listening(addr string) error {
+	return poll(func() (bool, error) {
+		if !p.running() {
+			return false, fmt.Errorf("it has ended")
+		}
+		nc, err := net.DialTimeout("tcp", addr, time.Second)
+		if err != nil {
+			return false, nil
+		}
+		nc.Close()
+		return true, nil
+	})
+}
+
+// refused waits until nobody listens at addr: a process that was killed holds its
+// sockets for a moment more.
+func refused(addr string) error {
+	return poll(func() (bool, error) {
+		nc, err := net.DialTimeout("tcp", addr, time.Second)
+		if err != nil {
+			return true, nil
+		}
+		nc.Close()
+		return false, nil
+	})
+}
+
+// freePort picks a port that is free now.
+func freePort(t testing.TB) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	_, port, _ := net.SplitHostPort(ln.Addr().String())
+	return port
+}
+
+// Run runs a program to its end, within Patience, and returns what it printed
+// and its exit status.
+func Run(t testing.TB, name string, args ...string) (output string, status int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), mailtest.Patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, mailtest.Need(t, name), args...)
+	cmd.WaitDelay = time.Second
+	out, err := cmd.CombinedOutput()
+	if ctx.Err() != nil {
+		t.Fatalf("%s %s: not within %v\n%s", name, strings.Join(args, " "), mailtest.Patience, out)
+	}
+	if err != nil && cmd.ProcessState == nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return string(out), cmd.ProcessState.ExitCode()
+}
+
+// Swaks runs swaks against addr (host:port) and returns the conversation as it
+// prints it, and its exit status (0: everything was accepted).
+func Swaks(t testing.TB, addr string, args ...string) (output string, status int) {
+	t.Helper()
+	return Run(t, "swaks", append([]string{"--server", addr, "--timeout", "15"}, args...)...)
+}
+
+func readFile(name string) string {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}
