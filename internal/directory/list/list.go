@@ -54,8 +54,9 @@ type List struct {
 	once  sync.Once
 
 	// Of the goroutine that watches:
-	seen stamp // the content that was last read, good or bad
-	last stamp // the content at the last tick
+	seen   stamp  // the content that was last read, good or bad
+	last   stamp  // the content at the last tick
+	target string // the file behind the symbolic links, taken before it was read
 }
 
 var _ directory.Known = (*List)(nil)
@@ -87,6 +88,7 @@ func Open(path string, opts Options) (*List, error) {
 			opts.Logger.Warn("changes of this file are noticed late: its folder cannot be watched", "file", path, "error", err)
 		}
 	}
+	l.target = target(path)
 	s, seen, err := read(path, opts.Canonical)
 	if err != nil {
 		w.close()
@@ -146,7 +148,6 @@ func (l *List) follow(w *watcher) {
 		defer t.Stop()
 		ticks = t.C
 	}
-	real, _ := filepath.EvalSymlinks(l.path)
 	for {
 		select {
 		case <-l.end:
@@ -158,8 +159,8 @@ func (l *List) follow(w *watcher) {
 				l.look()
 				continue
 			}
-			if now, _ := filepath.EvalSymlinks(l.path); e.name == filepath.Base(l.path) || e.lost || now != real {
-				real = now
+			if now := target(l.path); e.name == filepath.Base(l.path) || e.lost || now != l.target {
+				l.target = now
 				l.look()
 			}
 		case <-ticks:
@@ -206,6 +207,15 @@ func (l *List) look() {
 	l.state.Store(&state)
 	l.opts.Logger.Info("a changed list of recipients was taken over", "file", l.path, "entries", s.n, "before", old.Entries)
 	l.opts.Changed(state)
+}
+
+// target is the file behind the symbolic links on the way, "" where there is none.
+func target(path string) string {
+	t, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return ""
+	}
+	return t
 }
 
 func stampFile(path string) stamp {
