@@ -1,0 +1,142 @@
+package smtp
+
+import (
+	"context"
+	"strconv"
+
+	"backstop/internal/mail"
+)
+
+// Batch is a group of commands that go out together where the server allows it
+// (RFC 2920). It is valid until its Do returns.
+type Batch struct {
+	c     *Client
+	steps []Step
+	ends  []int // where each command ends in c.w
+}
+
+// Batch begins a group.
+func (c *Client) Batch() *Batch {
+	b := &c.batch
+	b.steps, b.ends = b.steps[:0], b.ends[:0]
+	c.w = c.w[:0]
+	return b
+}
+
+func (b *Batch) end(s Step) {
+	b.c.w = append(b.c.w, '\r', '\n')
+	b.steps = append(b.steps, s)
+	b.ends = append(b.ends, len(b.c.w))
+}
+
+// Reset adds RSET.
+func (b *Batch) Reset() {
+	b.c.w = append(b.c.w, "RSET"...)
+	b.end(StepReset)
+}
+
+// XForward adds XFORWARD with the attributes that the server knows; nothing where it knows none.
+func (b *Batch) XForward(attrs []Attr) {
+	if len(b.c.caps.XForward) == 0 {
+		return
+	}
+	b.c.w = AppendAttrs(append(b.c.w, "XFORWARD"...), b.c.caps.XForward, attrs)
+	b.end(StepClient)
+}
+
+// Mail adds MAIL, with those parameters that the server offers.
+func (b *Batch) Mail(from mail.ReversePath, p MailParams) {
+	w, caps := b.c.w, &b.c.caps
+	w = append(append(append(w, "MAIL FROM:<"...), from.String()...), '>')
+	if p.Size > 0 && caps.ESMTP && sizeOffered(caps) {
+		w = strconv.AppendInt(append(w, " SIZE="...), p.Size, 10)
+	}
+	switch {
+	case p.Body == BodyBinaryMIME && caps.BinaryMIME:
+		w = append(w, " BODY=BINARYMIME"...)
+	case p.Body == Body8BitMIME && caps.EightBitMIME:
+		w = append(w, " BODY=8BITMIME"...)
+	case p.Body == Body7Bit && caps.EightBitMIME:
+		w = append(w, " BODY=7BIT"...)
+	}
+	if p.UTF8 && caps.SMTPUTF8 {
+		w = append(w, " SMTPUTF8"...)
+	}
+	if caps.DSN {
+		if p.Ret != "" {
+			w = append(append(w, " RET="...), p.Ret...)
+		}
+		if p.EnvID != "" {
+			w = append(append(w, " ENVID="...), p.EnvID...)
+		}
+	}
+	b.c.w = w
+	b.end(StepMail)
+}
+
+// sizeOffered: SIZE is declared only to a server that told a limit, which is the use of declaring it.
+func sizeOffered(caps *Capabilities) bool { return caps.Size > 0 }
+
+// Rcpt adds RCPT, with those parameters that the server offers.
+func (b *Batch) Rcpt(to mail.Address, p RcptParams) {
+	w := append(append(append(b.c.w, "RCPT TO:<"...), to.String()...), '>')
+	if b.c.caps.DSN {
+		if p.Notify != "" {
+			w = append(append(w, " NOTIFY="...), p.Notify...)
+		}
+		if p.ORcpt != "" {
+			w = append(append(w, " ORCPT="...), p.ORcpt...)
+		}
+	}
+	b.c.w = w
+	b.end(StepRcpt)
+}
+
+// Data adds DATA; it is the last of its group.
+func (b *Batch) Data() {
+	b.c.w = append(b.c.w, "DATA"...)
+	b.end(StepData)
+}
+
+// Do sends the group and reads the answers, one for each command that was sent: all of
+// them in one write where PIPELINING is offered, else one after another up to the
+// first MAIL that is refused. With an error, what was answered before it is returned too.
+func (b *Batch) Do(ctx context.Context) ([]Response, error) {
+	c := b.c
+	defer c.guard(ctx)()
+	resps := make([]Response, 0, len(b.steps))
+	if len(b.steps) == 0 {
+		return resps, nil
+	}
+	if c.caps.Pipelining && !c.cfg.NoPipelining {
+		c.arm(c.cfg.Timeouts.of(b.steps[0]))
+		if _, err := c.nc.Write(c.w); err != nil {
+			return resps, c.broken(b.steps[0], err)
+		}
+		for _, s := range b.steps {
+			resp, err := c.read(s)
+			if err != nil {
+				return resps, err
+			}
+			resps = append(resps, resp)
+		}
+		return resps, nil
+	}
+	start := 0
+	for i, s := range b.steps {
+		c.arm(c.cfg.Timeouts.of(s))
+		if _, err := c.nc.Write(c.w[start:b.ends[i]]); err != nil {
+			return resps, c.broken(s, err)
+		}
+		start = b.ends[i]
+		resp, err := c.read(s)
+		if err != nil {
+			return resps, err
+		}
+		resps = append(resps, resp)
+		if s == StepMail && resp.Class() != 2 {
+			break
+		}
+	}
+	return resps, nil
+}
