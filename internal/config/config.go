@@ -72,6 +72,9 @@ type TLS struct {
 	Certificate     tls.Certificate
 }
 
+// String names the certificate and keeps the key to itself.
+func (t *TLS) String() string { return "certificate " + t.CertificateFile }
+
 // SMTPTimeouts bound a client (RFC 5321, 4.5.3.2).
 type SMTPTimeouts struct {
 	Command time.Duration

@@ -52,11 +52,11 @@ type decoder struct {
 }
 
 func (d *decoder) fail(at position, hint, format string, args ...any) {
-	d.problems = append(d.problems, Problem{at.file, at.line, at.col, fmt.Sprintf(format, args...), hint})
+	d.problems = append(d.problems, newProblem(at, hint, format, args...))
 }
 
 func (d *decoder) warn(at position, hint, format string, args ...any) {
-	d.warnings = append(d.warnings, Problem{at.file, at.line, at.col, fmt.Sprintf(format, args...), hint})
+	d.warnings = append(d.warnings, newProblem(at, hint, format, args...))
 }
 
 // bad reports a value of the key just now.
@@ -70,10 +70,8 @@ func (d *decoder) badValue(n *node, err error) {
 	if h, ok := err.(interface{ Hint() string }); ok {
 		hint = h.Hint()
 	}
-	d.bad(n, hint, "%s", oneLine(err.Error()))
+	d.bad(n, hint, "%v", err)
 }
-
-func oneLine(s string) string { return strings.ReplaceAll(s, "\n", " ") }
 
 // want reports a value of the wrong type.
 func (d *decoder) want(n *node, k kind) bool {
@@ -256,3 +254,11 @@ func (d *decoder) cannotRead(n *node, path string, err error, hint string) {
 
 // mark remembers where a key stands, for the checks that look at several keys.
 func (d *decoder) mark(name string, n *node) { d.places[name] = n.at }
+
+// marked remembers where the key stands, for finish.
+func (d *decoder) marked(name string, set setter) setter {
+	return func(d *decoder, n *node) {
+		d.mark(name, n)
+		set(d, n)
+	}
+}

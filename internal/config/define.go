@@ -25,7 +25,7 @@ func freeze(n *node) {
 }
 
 func (d *document) fail(at position, hint, format string, args ...any) {
-	d.problems = append(d.problems, Problem{at.file, at.line, at.col, fmt.Sprintf(format, args...), hint})
+	d.problems = append(d.problems, newProblem(at, hint, format, args...))
 }
 
 // twice reports a second definition.

@@ -92,8 +92,8 @@ func (r *Relay) keys() []key {
 		{name: "idle_time", def: `"60s"`, set: duration(&r.IdleTime, 0, time.Hour),
 			doc: "How long they are kept. Stay below the downstream's own limit (Postfix: 300s)."},
 		{name: "ca_file", unset: "the system's certificates", set: takeRoots(r),
-			doc: "PEM file of the authorities that certify downstreams, for relays with `?tls=require` that have a certificate of your own. It replaces the system's."},
-		{name: "timeouts", keys: r.Timeouts.keys(), doc: "How long a downstream may take, as `[relay.timeouts]` or inline. The sender waits meanwhile, so these stay below what RFC 5321, 4.5.3.2 gives him: in time for our own 451."},
+			doc: "PEM file of the authorities that certify downstreams, for relays with `?tls=require` whose certificates you sign yourself. It replaces the system's."},
+		{name: "timeouts", keys: r.Timeouts.keys(), doc: "How long a downstream may take, as `[relay.timeouts]` or inline. The sender waits meanwhile, so these stay below what RFC 5321, 4.5.3.2 has it wait: in time for our own 451."},
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
+	"unicode"
 )
 
 // Problem is one mistake, or one thing worth a warning, and where it stands.
@@ -23,6 +25,20 @@ func (p Problem) String() string {
 		s += ":" + strconv.Itoa(p.Line) + ":" + strconv.Itoa(p.Column)
 	}
 	return s + ": " + p.Message
+}
+
+func newProblem(at position, hint, format string, args ...any) Problem {
+	return Problem{at.file, at.line, at.col, oneLine(fmt.Sprintf(format, args...)), oneLine(hint)}
+}
+
+// oneLine keeps what a file has in its values from breaking the line of a message.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
 }
 
 // Errors is every mistake of a configuration, in the order of the file.

@@ -63,7 +63,7 @@ func (d *decoder) loadTLS(t *tlsDraft) *TLS {
 	}
 	pair, err := tls.X509KeyPair(certificate, private)
 	if err != nil {
-		d.bad(t.keyAt, "the key must be the one for which the certificate was made", "%s does not fit %s: %s", t.key, t.certificate, oneLine(err.Error()))
+		d.bad(t.keyAt, "the key must be the one for which the certificate was made", "%s does not fit %s: %v", t.key, t.certificate, err)
 		return nil
 	}
 	if pair.Leaf != nil && time.Now().After(pair.Leaf.NotAfter) {

@@ -211,7 +211,7 @@ func (d *document) syntaxError(err error) Problem {
 		at, message = d.position(min(d.lines[min(line, len(d.lines))-1]+col-1, len(d.data))), de.Error()
 	}
 	message = strings.TrimPrefix(message, "toml: ")
-	return Problem{d.file, at.line, at.col, "not valid TOML: " + message, d.syntaxHint(at, message)}
+	return newProblem(at, d.syntaxHint(at, message), "not valid TOML: %s", message)
 }
 
 // syntaxHint guesses the usual slips from the line in which the parser stopped.

@@ -310,3 +310,23 @@ func fileError(name string, err error) error {
 		err = inner.Unwrap()
 	}
 }
+
+// stateFolder takes the folder for the state, which need not be there yet.
+func (d *decoder) stateFolder(dst *string) setter {
+	return func(d *decoder, n *node) {
+		s, ok := one(d, n, anyText)
+		scheme, _, isURL := strings.Cut(s, "://")
+		switch {
+		case !ok || s == "":
+		case isURL && (scheme == "postgres" || scheme == "postgresql"):
+			d.notYet(n.at, "state on PostgreSQL")
+		case isURL:
+			d.bad(n, "write the path of a folder", "state is not kept at %s://", scheme)
+		default:
+			*dst = d.path(s)
+			if info, err := os.Stat(*dst); err == nil && !info.IsDir() {
+				d.bad(n, "write the path of a folder", "%s is not a folder", s)
+			}
+		}
+	}
+}

@@ -1,0 +1,69 @@
+package config
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// TestReference holds the documentation against the tables of keys.
+func TestReference(t *testing.T) {
+	const path = "../../docs/configuration.md"
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const end = "-update -->\n"
+	i := strings.Index(string(data), end)
+	if i < 0 {
+		t.Fatalf("%s has lost the comment that says where the tables begin", path)
+	}
+	want := string(data[:i+len(end)]) + Reference()
+	if *update {
+		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if string(data) != want {
+		t.Errorf("%s does not tell what the keys are now: go test ./internal/config -run TestReference -update", path)
+	}
+}
+
+// TestEveryKeyIsDescribed keeps undocumented keys out.
+func TestEveryKeyIsDescribed(t *testing.T) {
+	var walk func(path string, keys []key)
+	walk = func(path string, keys []key) {
+		for _, k := range keys {
+			if k.later {
+				continue
+			}
+			if k.doc == "" || !k.isSection() && !k.required && k.def == "" && k.unset == "" {
+				t.Errorf("%s%s says nothing about itself or its default", path, k.name)
+			}
+			walk(path+k.name+".", k.keys)
+			for _, p := range k.parts {
+				walk(path+k.name+".", p.keys)
+			}
+		}
+	}
+	walk("", (&Config{}).keys(&decoder{}))
+}
+
+// TestDocumentedExamples loads every configuration that the documentation shows.
+func TestDocumentedExamples(t *testing.T) {
+	data, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	surroundings(t)
+	examples := strings.Split(string(data), "```toml\n")[1:]
+	if len(examples) < 2 {
+		t.Error("the examples are gone")
+	}
+	for _, e := range examples {
+		e, _, _ = strings.Cut(e, "```")
+		e = strings.NewReplacer("/etc/ssl/", "", "/etc/backstop/example.org", "users").Replace(e)
+		if _, err := Parse("example.toml", []byte(e)); err != nil {
+			t.Errorf("%s\n%s", e, printed(problems(t, err)))
+		}
+	}
+}
