@@ -81,6 +81,11 @@ type Message struct {
 	Answered bool // the final reply left in full
 }
 
+// String is the message in one line, its body cut short.
+func (m Message) String() string {
+	return fmt.Sprintf("from <%s> to <%s>, answered %d, kept %v: %s", m.From, strings.Join(paths(m.To), "> <"), m.Code, m.Kept, excerpt(m.Body))
+}
+
 // Mock is a scripted downstream: an SMTP or LMTP server that records every octet
 // and every message, and misbehaves to order. It is safe for concurrent use.
 type Mock struct {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,7 +25,7 @@ func (c *peerConn) command(line string) error {
 	case "AUTH":
 		return c.auth(line)
 	case "MAIL":
-		return c.mail(line)
+		return c.mail(s, line)
 	case "RCPT":
 		return c.rcpt(s, line)
 	case "DATA":
@@ -129,7 +130,7 @@ func path(line, word string) (Rcpt, bool) {
 	return Rcpt{}, false
 }
 
-func (c *peerConn) mail(line string) error {
+func (c *peerConn) mail(s Script, line string) error {
 	p, ok := path(line, "FROM:")
 	usual := "250 2.1.0 Sender noted"
 	switch {
@@ -140,12 +141,29 @@ func (c *peerConn) mail(line string) error {
 	case c.from != nil:
 		c.m.fault(c.index, "MAIL inside a transaction")
 		usual = "503 5.5.1 There is a transaction already"
+	case s.tooBig(p.Params):
+		usual = "552 5.3.4 Too big"
 	}
 	code, err := c.reply("MAIL", line, usual)
 	if code/100 == 2 && ok {
 		c.from = &p
 	}
 	return err
+}
+
+var sizePattern = regexp.MustCompile(`(?i)\bSIZE[= ](\d+)`)
+
+// tooBig says whether the MAIL parameters declare more than is offered (RFC 1870, 6.1).
+func (s Script) tooBig(params string) bool {
+	declared := sizePattern.FindStringSubmatch(params)
+	for _, x := range s.Extensions {
+		if offer := sizePattern.FindStringSubmatch(x); offer != nil && declared != nil {
+			most, _ := strconv.ParseUint(offer[1], 10, 64) // digits, says the pattern; out of range is the most there is
+			n, _ := strconv.ParseUint(declared[1], 10, 64)
+			return most > 0 && n > most
+		}
+	}
+	return false
 }
 
 func (c *peerConn) rcpt(s Script, line string) error {

@@ -12,6 +12,7 @@ import (
 type Sent struct {
 	From  string   // the reverse path without brackets
 	To    []string // the recipients that were accepted
+	Due   []string // those that were asked for and not answered yet
 	Body  []byte   // what the sender meant to send
 	Known bool     // Body is all of it; false where raw octets were played
 	Ended bool     // the end of the message was sent
@@ -94,7 +95,7 @@ func Owned(sent []Sent, held []Message) []string {
 // claim takes from the held messages those that are this sent one, which a
 // server may have split by recipient.
 func claim(s *Sent, held []*Message) (left []*Message, wrong string) {
-	want := slices.Clone(s.To)
+	want := slices.Concat(s.To, s.Due)
 	mine, unsaid := 0, 0
 	for _, m := range held {
 		if !s.Ended || !belongs(s, m) || !subtract(&want, m.To) {

@@ -223,6 +223,9 @@ func (p *player) sayLine(line string) error {
 	case "RCPT":
 		to, _ := path(line, "TO:")
 		d.sent, d.rcpt = p.open, to.Path
+		if p.open != nil {
+			p.open.Due = append(p.open.Due, to.Path)
+		}
 	case "EHLO", "HELO", "LHLO", "RSET", "QUIT":
 		p.open = nil
 		p.lmtp = p.lmtp || verb == "LHLO"
@@ -369,8 +372,11 @@ func (p *player) account(r Reply) due {
 	case d.sent == nil:
 	case d.verb == "MAIL" && r.Code/100 != 2 && p.open == d.sent:
 		p.open = nil
-	case d.verb == "RCPT" && r.Code/100 == 2:
-		d.sent.To = append(d.sent.To, d.rcpt)
+	case d.verb == "RCPT":
+		d.sent.Due = d.sent.Due[1:]
+		if r.Code/100 == 2 {
+			d.sent.To = append(d.sent.To, d.rcpt)
+		}
 	case d.verb == "the message", d.verb == "BDAT LAST":
 		d.sent.Codes = append(d.sent.Codes, r.Code)
 	}
@@ -422,7 +428,7 @@ func (p *player) held(n int) error {
 	}
 	got := p.heldNow(n)
 	if len(got) != n {
-		return fmt.Errorf("the downstream holds %d: %+v", len(got), got)
+		return fmt.Errorf("the downstream holds %d: %v", len(got), got)
 	}
 	return nil
 }
@@ -433,7 +439,7 @@ func (p *player) heldSome(what string, fits func(Message) bool) error {
 	}
 	got := p.heldNow(0)
 	if !slices.ContainsFunc(got, fits) {
-		return fmt.Errorf("no message is held %s: %+v", what, got)
+		return fmt.Errorf("no message is held %s: %v", what, got)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"backstop/internal/mailtest"
 )
@@ -186,8 +187,18 @@ func (p *Postfix) configure(o PostfixOptions, port string) {
 	for _, k := range slices.Sorted(maps.Keys(main)) {
 		fmt.Fprintf(&b, "%s = %s\n", k, main[k])
 	}
-	mailtest.WriteFile(p.t, p.Dir, "conf/main.cf", b.String())
-	mailtest.WriteFile(p.t, p.Dir, "conf/master.cf", "127.0.0.1:"+port+" inet n - n - - smtpd\n"+services)
+	p.write("main.cf", b.String())
+	p.write("master.cf", "127.0.0.1:"+port+" inet n - n - - smtpd\n"+services)
+}
+
+// write writes a file of the configuration and dates it back: Postfix takes a
+// file that is younger than two seconds for unfinished, and waits.
+func (p *Postfix) write(name, content string) {
+	f := mailtest.WriteFile(p.t, p.path("conf"), name, content)
+	old := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(f, old, old); err != nil {
+		p.t.Fatal(err)
+	}
 }
 
 // services is master.cf, without chroot and without what no test uses.
@@ -224,7 +235,7 @@ func (p *Postfix) table(name, kind string, entries map[string]string, restrictio
 	for _, k := range slices.Sorted(maps.Keys(entries)) {
 		fmt.Fprintf(&b, "%s %s\n", k, entries[k])
 	}
-	mailtest.WriteFile(p.t, p.Dir, "conf/"+name, b.String())
+	p.write(name, b.String())
 	return restriction + " " + kind + ":" + p.path("conf/"+name)
 }
 
@@ -233,6 +244,14 @@ func (p *Postfix) SetUsers(users ...string) { p.who.set(users) }
 
 // Log returns its log so far, and what it printed.
 func (p *Postfix) Log() string { return readFile(p.path("log")) + readFile(p.path("output")) }
+
+// WaitLog waits until the log has the text: it is written by another process.
+func (p *Postfix) WaitLog(t testing.TB, text string) {
+	t.Helper()
+	if err := poll(func() (bool, error) { return strings.Contains(p.Log(), text), nil }); err != nil {
+		t.Fatalf("the log does not have %q, %v:\n%s", text, err, p.Log())
+	}
+}
 
 // Queued counts the messages that are on their way.
 func (p *Postfix) Queued() int {

@@ -82,8 +82,8 @@ type Front func(t testing.TB, p *Peer) string
 // subtests KIND/DIALOGUE; nil kinds are all. Without a front the downstream is
 // spoken to directly, and dialogues see the tags KIND and "bare"; with one, KIND
 // and "behind", and every dialogue gets a front of its own, so that nothing learnt
-// in one is known in the next.
-func PlayAll(t *testing.T, dialogues []*mailtest.Dialogue, kinds []Kind, front Front) {
+// in one is known in the next. Further tags say what else the front is known by.
+func PlayAll(t *testing.T, dialogues []*mailtest.Dialogue, kinds []Kind, front Front, tags ...string) {
 	if kinds == nil {
 		kinds = Kinds()
 	}
@@ -91,7 +91,7 @@ func PlayAll(t *testing.T, dialogues []*mailtest.Dialogue, kinds []Kind, front F
 		t.Run(k.Name, func(t *testing.T) {
 			p := k.Open(t)
 			for _, d := range dialogues {
-				if !d.Fits(p.Name, place(front)) {
+				if !d.Fits(append([]string{p.Name, place(front)}, tags...)...) {
 					continue
 				}
 				t.Run(d.Name, func(t *testing.T) { p.Play(t, d, front) })
