@@ -26,18 +26,19 @@ type Domain struct {
 
 // Config is what an Engine is made from.
 type Config struct {
-	Hostname   string // in Received: and for finding loops
-	Mode       evidence.Mode
-	Rules      verdict.Rules
-	Table      *route.Table
-	Domains    map[*route.Domain]*Domain // one for each domain of Table
-	Directory  *directory.Directory
-	Postmaster mail.Address // where <postmaster> without a domain goes; zero: nowhere
-	Blocked    func(netip.Addr) bool
-	Journal    *journal.Journal // nil: decisions are not written down
-	Metrics    *metrics.Metrics // nil: nor counted
-	Logger     *slog.Logger     // for what goes wrong on our side; nil: nobody
-	Now        func() time.Time // nil: time.Now
+	Hostname       string // in Received: and for finding loops
+	Mode           evidence.Mode
+	Rules          verdict.Rules
+	Table          *route.Table
+	Domains        map[*route.Domain]*Domain // one for each domain of Table
+	Directory      *directory.Directory
+	MaxMessageSize int64        // octets; 0: no limit
+	Postmaster     mail.Address // where <postmaster> without a domain goes; zero: nowhere
+	Blocked        func(netip.Addr) bool
+	Journal        *journal.Journal // nil: decisions are not written down
+	Metrics        *metrics.Metrics // nil: nor counted
+	Logger         *slog.Logger     // for what goes wrong on our side; nil: nobody
+	Now            func() time.Time // nil: time.Now
 }
 
 // Engine decides transactions by one configuration. It is immutable; a new

@@ -77,26 +77,7 @@ func (s *Session) decideNow() verdict.Verdict {
 // Rcpt decides one recipient.
 func (s *Session) Rcpt(to mail.Address, p smtp.RcptParams) verdict.Verdict {
 	start := s.e.Now()
-	s.c.Stage = evidence.StageRcpt
-	s.c.Directory, s.c.Downstream = evidence.Directory{}, evidence.Answer{}
-	s.c.To, s.c.RcptCount = to, len(s.rcpts)
-	ask := to // as it is looked up and handed on
-	s.c.NoDomain = false
-	if to.Domain() == "" {
-		if to.IsPostmaster() && !s.e.Postmaster.IsZero() { // RFC 5321, 4.5.1
-			ask = s.e.Postmaster
-		} else {
-			s.c.NoDomain = true
-		}
-	}
-	d := s.e.domain(ask)
-	s.c.OurDomain, s.c.Mode = evidence.No, s.e.Mode
-	s.c.MustAccept, s.c.OtherRoute = false, evidence.No
-	if d != nil {
-		s.c.OurDomain, s.c.Mode = evidence.Yes, d.Mode
-		s.c.MustAccept = ask.IsPostmaster() || ask.IsAbuse()
-		s.c.OtherRoute = s.otherRoute(d)
-	}
+	d, ask := s.beginRcpt(to)
 	v := s.gather(func(q evidence.Question) {
 		switch q {
 		case evidence.AskDirectory:
@@ -105,14 +86,46 @@ func (s *Session) Rcpt(to mail.Address, p smtp.RcptParams) verdict.Verdict {
 			s.askDownstream(d, ask, p)
 		}
 	})
-	if v.Effect == verdict.Accept {
-		if s.domain == nil {
-			s.domain = d
-		}
-		s.rcpts = append(s.rcpts, to)
-	}
+	s.took(to, d, v)
 	s.record(v, start)
 	return s.finish(v)
+}
+
+// beginRcpt lays down what is known of a recipient without asking anybody: its
+// domain, nil where that is not ours, and the address as it is looked up and handed on.
+func (s *Session) beginRcpt(to mail.Address) (*Domain, mail.Address) {
+	s.c.Stage = evidence.StageRcpt
+	s.c.Directory, s.c.Downstream = evidence.Directory{}, evidence.Answer{}
+	s.c.To, s.c.RcptCount = to, len(s.rcpts)
+	ask := to
+	s.c.NoDomain = false
+	if to.Domain() == "" {
+		if to.IsPostmaster() && !s.e.Postmaster.IsZero() { // RFC 5321, 4.5.1
+			ask = s.e.Postmaster
+		} else {
+			s.c.NoDomain = true
+		}
+	}
+	s.c.OurDomain, s.c.Mode = evidence.No, s.e.Mode
+	s.c.MustAccept, s.c.OtherRoute = false, evidence.No
+	d := s.e.domain(ask)
+	if d != nil {
+		s.c.OurDomain, s.c.Mode = evidence.Yes, d.Mode
+		s.c.MustAccept = ask.IsPostmaster() || ask.IsAbuse()
+		s.c.OtherRoute = s.otherRoute(d)
+	}
+	return d, ask
+}
+
+// took counts an accepted recipient, the first of which binds the transaction to its downstream.
+func (s *Session) took(to mail.Address, d *Domain, v verdict.Verdict) {
+	if v.Effect != verdict.Accept {
+		return
+	}
+	if s.domain == nil {
+		s.domain = d
+	}
+	s.rcpts = append(s.rcpts, to)
 }
 
 // otherRoute says whether a recipient of d cannot join the open transaction: one

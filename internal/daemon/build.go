@@ -1,0 +1,203 @@
+package daemon
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"backstop/internal/config"
+	"backstop/internal/directory"
+	"backstop/internal/directory/callahead"
+	"backstop/internal/directory/list"
+	"backstop/internal/relay"
+	"backstop/internal/route"
+	"backstop/internal/session"
+	"backstop/internal/smtp"
+	"backstop/internal/verdict"
+)
+
+// setup is everything that one configuration makes, in the order in which mail flows.
+type setup struct {
+	cfg     *config.Config
+	lists   map[listKey]*list.List
+	asked   map[config.Callahead]*callahead.Source
+	relays  map[relayKey]*relay.Downstream
+	domains map[*route.Domain]*session.Domain
+	engine  *session.Engine
+}
+
+// listKey: the same file means other addresses to a domain with other aliases.
+type listKey struct{ file, domain string }
+
+// relayKey: two downstreams are one when URL and options are.
+type relayKey struct {
+	route route.Relay
+	o     config.Relay
+	name  string // ours, as said in EHLO
+}
+
+// build makes a setup, taking from old what stays the same.
+func (d *Daemon) build(cfg *config.Config, old *setup) (*setup, error) {
+	s := &setup{
+		cfg: cfg, lists: map[listKey]*list.List{}, asked: map[config.Callahead]*callahead.Source{},
+		relays: map[relayKey]*relay.Downstream{}, domains: map[*route.Domain]*session.Domain{},
+	}
+	for i := range cfg.Domains {
+		c := &cfg.Domains[i]
+		r := cfg.Routes.Find(c.Name)
+		chain, err := d.chain(s, old, c)
+		if err != nil {
+			s.closeNew(old)
+			return nil, err
+		}
+		s.domains[r] = &session.Domain{Route: r, Chain: chain, Relay: d.relay(s, old, r.Relay), Mode: r.ModeOr(cfg.Mode)}
+	}
+	s.engine = session.New(session.Config{
+		Hostname: cfg.Hostname, Mode: cfg.Mode,
+		Rules:          verdict.Rules{ShowDownstream: cfg.ReplyText == config.ReplyDownstream, MaxReceived: cfg.SMTP.MaxReceived},
+		Table:          cfg.Routes,
+		MaxMessageSize: cfg.SMTP.MaxMessageSize, Domains: s.domains, Directory: d.directory, Postmaster: cfg.Postmaster,
+		Blocked: within(func() *config.SMTP { return &cfg.SMTP }, blockedNetworks),
+		Journal: d.journal, Metrics: d.metrics, Logger: d.log, Now: d.o.Now,
+	})
+	return s, nil
+}
+
+// chain makes the recipient sources of one domain.
+func (d *Daemon) chain(s, old *setup, c *config.Domain) (*directory.Chain, error) {
+	members := make([]directory.Member, 0, len(c.Sources))
+	for i := range c.Sources {
+		src := &c.Sources[i]
+		m := directory.Member{Lives: lives(s.cfg.Cache.Lives)}
+		switch src.Kind {
+		case config.SourceList:
+			l, err := d.list(s, old, src.File, c)
+			if err != nil {
+				return nil, err
+			}
+			m.Source = l
+		case config.SourceCallahead:
+			m.Source = d.callahead(s, old, src)
+			m.Lives = lives(src.Callahead.Lives)
+			m.Relay = src.Callahead.Target == c.Relay
+		case config.SourceAnybody:
+			m.Source = directory.Anybody{}
+		default:
+			return nil, fmt.Errorf("domain %s: source %s is of a kind that this version does not know", c.Name, src.Name)
+		}
+		members = append(members, m)
+	}
+	return directory.NewChain(c.Name, members...), nil
+}
+
+func (d *Daemon) list(s, old *setup, file string, c *config.Domain) (*list.List, error) {
+	key := listKey{file, fmt.Sprint(c.Name, c.Aliases)}
+	if l := s.lists[key]; l != nil {
+		return l, nil
+	}
+	if old != nil && old.lists[key] != nil {
+		s.lists[key] = old.lists[key]
+		return s.lists[key], nil
+	}
+	name, aliases := c.Name, c.Aliases
+	l, err := list.Open(file, list.Options{Logger: d.log, Now: d.o.Now, NoEvents: d.o.Offline, Canonical: func(domain string) string {
+		for _, a := range aliases {
+			if a == domain {
+				return name
+			}
+		}
+		return domain
+	}})
+	if err != nil {
+		return nil, err
+	}
+	s.lists[key] = l
+	return l, nil
+}
+
+func (d *Daemon) callahead(s, old *setup, src *config.Source) *callahead.Source {
+	key := src.Callahead
+	if c := s.asked[key]; c != nil {
+		return c
+	}
+	if old != nil && old.asked[key] != nil {
+		s.asked[key] = old.asked[key]
+		return s.asked[key]
+	}
+	c := newCallahead(d, src, s.cfg)
+	s.asked[key] = c
+	return c
+}
+
+func (d *Daemon) relay(s, old *setup, r route.Relay) *relay.Downstream {
+	key := relayKey{r, s.cfg.Relay, s.cfg.Hostname}
+	if ds := s.relays[key]; ds != nil {
+		return ds
+	}
+	if old != nil && old.relays[key] != nil {
+		s.relays[key] = old.relays[key]
+		return s.relays[key]
+	}
+	o := &s.cfg.Relay
+	took := d.metrics.Downstream(r.String())
+	ds := relay.New(r, relay.Options{
+		LocalName: s.cfg.Hostname, Timeouts: timeouts(o.Timeouts), MaxConns: o.Connections, MaxIdle: o.Idle,
+		IdleTime: o.IdleTime, TLSConfig: &tls.Config{RootCAs: o.Roots}, Logger: d.log,
+		Observe: func(t time.Duration) { took.Relayed(t) },
+	})
+	s.relays[key] = ds
+	return ds
+}
+
+func timeouts(t config.RelayTimeouts) smtp.Timeouts {
+	return smtp.Timeouts{Connect: t.Connect, Banner: t.Banner, Hello: t.Hello, Mail: t.Mail, Rcpt: t.Rcpt, Data: t.Data, Block: t.Block, Final: t.Final}
+}
+
+// closeNew closes what this setup has and other (which may be nil) has not.
+func (s *setup) closeNew(other *setup) {
+	for k, l := range s.lists {
+		if other == nil || other.lists[k] != l {
+			l.Close()
+		}
+	}
+	for k, c := range s.asked {
+		if other == nil || other.asked[k] != c {
+			c.Close()
+		}
+	}
+	for k, r := range s.relays {
+		if other == nil || other.relays[k] != r {
+			r.Close()
+		}
+	}
+}
+
+// binary says whether BINARYMIME can be kept whatever the recipient: every
+// downstream has said that it takes it.
+func (s *setup) binary() bool {
+	for _, r := range s.relays {
+		if caps, seen := r.Capabilities(); !seen || !caps.BinaryMIME || !caps.Chunking {
+			return false
+		}
+	}
+	return len(s.relays) > 0
+}
+
+// within makes a test for a list of networks that a reload may change.
+func within(now func() *config.SMTP, list func(*config.SMTP) []netip.Prefix) func(netip.Addr) bool {
+	return func(a netip.Addr) bool {
+		a = a.Unmap().WithZone("")
+		for _, p := range list(now()) {
+			if p.Contains(a) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+func proxyNetworks(c *config.SMTP) []netip.Prefix   { return c.ProxyProtocol }
+func xclientNetworks(c *config.SMTP) []netip.Prefix { return c.XClient }
+func bareNetworks(c *config.SMTP) []netip.Prefix    { return c.AllowBareNewline }
+func blockedNetworks(c *config.SMTP) []netip.Prefix { return c.Blocked }

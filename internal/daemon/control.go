@@ -1,0 +1,165 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"backstop/internal/directory"
+	"backstop/internal/listen"
+)
+
+// SocketName is the control socket's name in the state folder.
+const SocketName = "backstop.sock"
+
+// webServer is an HTTP server with its listener. A nil one can be closed.
+type webServer struct {
+	l    net.Listener
+	spec listen.Spec
+	srv  *http.Server
+	done chan struct{}
+}
+
+func serveHTTP(l net.Listener, h http.Handler) *webServer {
+	w := &webServer{l: l, done: make(chan struct{}), srv: &http.Server{
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second,
+		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+	}}
+	go func() {
+		defer close(w.done)
+		w.srv.Serve(l)
+	}()
+	return w
+}
+
+func (w *webServer) close() {
+	if w == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if w.srv.Shutdown(ctx) != nil {
+		w.srv.Close()
+	}
+	<-w.done
+}
+
+// startControl opens the socket on which `backstop status` and `backstop
+// directory` ask. Whoever may read the state folder may ask.
+func (d *Daemon) startControl(s *setup) error {
+	if s.cfg.State == "" {
+		return nil
+	}
+	path := filepath.Join(s.cfg.State, SocketName)
+	l, err := listen.Listen("unix:" + path + "?mode=0600")
+	if err != nil {
+		if errors.Is(err, os.ErrPermission) {
+			return err
+		}
+		return &hinted{fmt.Errorf("the control socket cannot be opened: %w", err), "is another backstop running with the same state folder?"}
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, d.Status()) })
+	mux.HandleFunc("GET /directory/stat", d.serveStat)
+	mux.HandleFunc("POST /directory/forget", d.serveForget)
+	d.control = serveHTTP(l, mux)
+	return nil
+}
+
+// domainStat is one line of `directory stat`.
+type domainStat struct {
+	Domain  string    `json:"domain"`
+	Exists  int       `json:"exists"`
+	Missing int       `json:"missing"`
+	Oldest  time.Time `json:"oldest,omitzero"`
+	Newest  time.Time `json:"newest,omitzero"`
+}
+
+func (d *Daemon) serveStat(w http.ResponseWriter, _ *http.Request) {
+	stats := []domainStat{}
+	for _, s := range d.directory.Stat() {
+		stats = append(stats, domainStat(s))
+	}
+	writeJSON(w, http.StatusOK, stats)
+}
+
+func (d *Daemon) serveForget(w http.ResponseWriter, r *http.Request) {
+	what := r.FormValue("what")
+	p, err := directory.ParsePattern(what)
+	if err != nil {
+		writeJSON(w, http.StatusBadRequest, failure{err.Error(), "write user@domain, @domain, or *"})
+		return
+	}
+	n, err := d.directory.Forget(r.Context(), p)
+	if err != nil {
+		writeJSON(w, http.StatusInternalServerError, failure{err.Error(), "the answers are forgotten until the next start"})
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]int{"forgotten": n})
+}
+
+// failure is an error as the API tells it.
+type failure struct {
+	Error string `json:"error"`
+	Hint  string `json:"hint"`
+}
+
+func writeJSON(w http.ResponseWriter, code int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	json.NewEncoder(w).Encode(v) // the client may be gone; there is nobody to tell
+}
+
+// startWeb opens the listener of [panel]: metrics and health.
+func (d *Daemon) startWeb(s *setup) error {
+	var err error
+	d.web, err = d.openWeb(s)
+	return err
+}
+
+func (d *Daemon) openWeb(s *setup) (*webServer, error) {
+	spec := s.cfg.Panel.Listen
+	if spec == (listen.Spec{}) {
+		return nil, nil
+	}
+	l, err := spec.Listen()
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", d.metrics.Handler())
+	mux.HandleFunc("GET /healthz", d.serveHealth)
+	w := serveHTTP(l, mux)
+	w.spec = spec
+	return w, nil
+}
+
+// serveHealth answers 200 while the gateway takes mail, and 503 once it stops.
+// A downstream that is away is no reason to send the mail elsewhere: it is told in "wrong".
+func (d *Daemon) serveHealth(w http.ResponseWriter, _ *http.Request) {
+	code, word := http.StatusOK, "ok"
+	if d.draining.Load() {
+		code, word = http.StatusServiceUnavailable, "stopping"
+	}
+	writeJSON(w, code, map[string]any{"status": word, "wrong": d.Status().Wrong})
+}
+
+// reloadWeb moves the panel's listener where the new configuration wants it.
+func (d *Daemon) reloadWeb(s, old *setup) error {
+	if s.cfg.Panel.Listen == old.cfg.Panel.Listen {
+		return nil
+	}
+	w, err := d.openWeb(s)
+	if err != nil {
+		return err
+	}
+	d.web.close()
+	d.web = w
+	return nil
+}

@@ -1,0 +1,398 @@
+package daemon
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"backstop/internal/config"
+	"backstop/internal/directory"
+	"backstop/internal/evidence"
+	"backstop/internal/journal"
+	"backstop/internal/listen"
+	"backstop/internal/metrics"
+	"backstop/internal/smtp"
+	"backstop/internal/smtpd"
+	"backstop/internal/store/sqlite"
+	"backstop/internal/verdict"
+)
+
+// Options are what a daemon is given beside its configuration.
+type Options struct {
+	// Journal takes decisions and log lines; nil: one is made that writes to LogTo.
+	Journal *journal.Journal
+	// LogTo is where a journal of the daemon's own writes, as JSON; nil: nowhere.
+	LogTo io.Writer
+	// Offline builds only what is needed to decide: nothing listens, and a state
+	// folder that is missing or not ours to open is done without.
+	Offline bool
+	// Now is the clock of decisions and of the cache; nil: time.Now.
+	Now func() time.Time
+}
+
+// Daemon is a running Backstop.
+type Daemon struct {
+	o          Options
+	journal    *journal.Journal
+	ownJournal bool
+	log        *slog.Logger
+	metrics    *metrics.Metrics
+	store      *sqlite.Store // nil: nothing is kept over a restart
+	directory  *directory.Directory
+	door       *smtpd.Door
+	started    time.Time
+	draining   atomic.Bool
+
+	current atomic.Pointer[setup]
+
+	mu        sync.Mutex // orders Start, Reload and Stop
+	listeners map[listen.Spec]*listener
+	web       *webServer
+	control   *webServer
+	running   sync.WaitGroup
+	stopped   bool
+}
+
+// listener is one socket that is open.
+type listener struct {
+	spec  listen.Spec
+	l     net.Listener
+	serve func(net.Listener) error
+}
+
+// New builds a daemon; nothing listens before Start. The error names what could not be had.
+func New(cfg *config.Config, o Options) (*Daemon, error) {
+	d := &Daemon{o: o, journal: o.Journal, listeners: map[listen.Spec]*listener{}}
+	if d.o.Now == nil {
+		d.o.Now = time.Now
+	}
+	if d.journal == nil {
+		w := o.LogTo
+		if w == nil {
+			w = io.Discard
+		}
+		d.journal, d.ownJournal = journal.New(w, journal.JSON), true
+	}
+	d.log = slog.New(d.journal.Handler())
+	d.metrics = metrics.New(verdict.EffectNames(), verdict.RuleNames())
+	d.metrics.Watch(d.figures)
+	if err := d.openStore(cfg); err != nil {
+		d.closeJournal()
+		return nil, err
+	}
+	d.directory = directory.New(d.directoryConfig(cfg))
+	s, err := d.build(cfg, nil)
+	if err != nil {
+		d.closeDirectory()
+		d.closeJournal()
+		return nil, err
+	}
+	d.current.Store(s)
+	if !o.Offline {
+		d.door = smtpd.New(d.doorConfig(s))
+	}
+	return d, nil
+}
+
+// openStore opens the state folder. Offline, one that is not there, or not ours, is done without.
+func (d *Daemon) openStore(cfg *config.Config) error {
+	if cfg.State == "" {
+		return nil
+	}
+	if d.o.Offline {
+		if _, err := os.Stat(cfg.State); err != nil {
+			return nil
+		}
+	}
+	store, err := sqlite.Open(cfg.State, d.log)
+	if err != nil {
+		if d.o.Offline {
+			return nil
+		}
+		if errors.Is(err, fs.ErrPermission) {
+			return &hinted{fmt.Errorf("the state folder %s cannot be used: %w", cfg.State, err), "run as a user who may write there, or name another with state = or --state"}
+		}
+		return fmt.Errorf("the state folder %s cannot be used: %w", cfg.State, err)
+	}
+	d.store = store
+	return nil
+}
+
+// hinted is an error with advice, which the command line prints on a line of its own.
+type hinted struct {
+	error
+	hint string
+}
+
+func (h *hinted) Unwrap() error { return h.error }
+
+// Hint is the advice.
+func (h *hinted) Hint() string { return h.hint }
+
+func (d *Daemon) directoryConfig(cfg *config.Config) directory.Config {
+	c := directory.Config{
+		Size: cfg.Cache.Size, Now: d.o.Now, Logger: d.log,
+		Lives: lives(cfg.Cache.Lives),
+		OnAnswer: func(source string, s evidence.Standing, took time.Duration) {
+			d.metrics.Source(source).Looked(s, took)
+		},
+	}
+	if d.store != nil {
+		c.Store = d.store
+	}
+	return c
+}
+
+func lives(l config.Lives) directory.Lives {
+	return directory.Lives{ExistsFor: l.ExistsFor, Refresh: l.Refresh, MaxStale: l.MaxStale, MissingFor: l.MissingFor, MissingMax: l.MissingMax}
+}
+
+// Start opens every listener that the configuration names, and serves. Where one
+// cannot be opened, none is left open. ctx bounds the start only.
+func (d *Daemon) Start(_ context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.current.Load()
+	opened, err := d.open(s)
+	if err != nil {
+		return err
+	}
+	if err := d.startControl(s); err != nil {
+		closeAll(opened)
+		return err
+	}
+	if err := d.startWeb(s); err != nil {
+		closeAll(opened)
+		d.control.close()
+		return err
+	}
+	d.started = time.Now()
+	for _, l := range opened {
+		d.run(l)
+	}
+	for _, w := range s.cfg.Warnings {
+		d.log.Warn("configuration: "+w.Message, "file", w.File, "line", w.Line, "hint", w.Hint)
+	}
+	d.log.Info("started", "domains", len(s.cfg.Domains), "mode", s.cfg.Mode.String(), "listen", addresses(opened))
+	return nil
+}
+
+// open opens the listeners of s that are not open yet.
+func (d *Daemon) open(s *setup) ([]*listener, error) {
+	var opened []*listener
+	for _, spec := range s.cfg.SMTP.Listen {
+		if d.listeners[spec] != nil {
+			continue
+		}
+		l, err := spec.Listen()
+		if err != nil {
+			closeAll(opened)
+			return nil, err
+		}
+		opened = append(opened, &listener{spec: spec, l: d.guarded(l, s), serve: d.door.Serve})
+	}
+	return opened, nil
+}
+
+// guarded puts the limit on connections and the PROXY header around a listener.
+func (d *Daemon) guarded(l net.Listener, s *setup) net.Listener {
+	if n := s.cfg.SMTP.MaxConnections; n > 0 {
+		l = listen.Limit(l, n, func(c net.Conn) {
+			io.WriteString(c, "421 4.3.2 "+d.current.Load().cfg.Hostname+" Too many connections, try again later\r\n")
+		})
+	}
+	if len(s.cfg.SMTP.ProxyProtocol) == 0 {
+		return l
+	}
+	return listen.Proxy(l, within(func() *config.SMTP { return &d.current.Load().cfg.SMTP }, proxyNetworks))
+}
+
+func (d *Daemon) run(l *listener) {
+	d.listeners[l.spec] = l
+	d.running.Add(1)
+	go func() {
+		defer d.running.Done()
+		if err := l.serve(l.l); err != nil && !errors.Is(err, smtp.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+			d.log.Error("a listener failed", "listen", l.spec.String(), "error", err.Error())
+		}
+	}()
+}
+
+func closeAll(ls []*listener) {
+	for _, l := range ls {
+		l.l.Close()
+	}
+}
+
+func addresses(ls []*listener) []string {
+	var a []string
+	for _, l := range ls {
+		a = append(a, l.l.Addr().String())
+	}
+	return a
+}
+
+// Reload puts a new configuration in place of the running one, or leaves that
+// as it is and says why.
+func (d *Daemon) Reload(cfg *config.Config) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stopped {
+		return errors.New("the daemon is stopping")
+	}
+	old := d.current.Load()
+	s, err := d.build(cfg, old)
+	if err != nil {
+		return err
+	}
+	opened, err := d.open(s)
+	if err != nil {
+		s.closeNew(old)
+		return err
+	}
+	if err := d.reloadWeb(s, old); err != nil {
+		closeAll(opened)
+		s.closeNew(old)
+		return err
+	}
+	d.current.Store(s)
+	d.door.Configure(d.doorConfig(s))
+	for _, l := range opened {
+		d.run(l)
+	}
+	wanted := map[listen.Spec]bool{}
+	for _, spec := range cfg.SMTP.Listen {
+		wanted[spec] = true
+	}
+	for spec, l := range d.listeners {
+		if !wanted[spec] {
+			l.l.Close()
+			delete(d.listeners, spec)
+		}
+	}
+	old.closeNew(s) // what only the old configuration used
+	d.sayUnchanged(old.cfg, cfg)
+	for _, w := range cfg.Warnings {
+		d.log.Warn("configuration: "+w.Message, "file", w.File, "line", w.Line, "hint", w.Hint)
+	}
+	return nil
+}
+
+// sayUnchanged tells which changes wait for a restart.
+func (d *Daemon) sayUnchanged(old, now *config.Config) {
+	for what, changed := range map[string]bool{
+		"state":           old.State != now.State,
+		"cache.size":      old.Cache.Size != now.Cache.Size,
+		"max_connections": old.SMTP.MaxConnections != now.SMTP.MaxConnections,
+		"proxy_protocol":  (len(old.SMTP.ProxyProtocol) == 0) != (len(now.SMTP.ProxyProtocol) == 0),
+	} {
+		if changed {
+			d.log.Warn("a changed setting takes effect at the next restart only", "setting", what)
+		}
+	}
+}
+
+// Stop drains the daemon: it listens no more, says 421 to whoever is not in the
+// middle of a message, and waits for the others up to the configured time or ctx.
+// The error says what was cut off.
+func (d *Daemon) Stop(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stopped {
+		return nil
+	}
+	d.stopped = true
+	d.draining.Store(true)
+	s := d.current.Load()
+	var err error
+	if d.door != nil {
+		drain, cancel := context.WithTimeout(ctx, s.cfg.Drain)
+		open := d.door.Open()
+		d.log.Info("stopping", "open_sessions", open)
+		if e := d.door.Shutdown(drain); e != nil {
+			err = fmt.Errorf("some sessions were cut off: %w", e)
+		}
+		cancel()
+		for _, l := range d.listeners {
+			l.l.Close()
+		}
+		d.running.Wait()
+	}
+	d.web.close()
+	d.control.close()
+	s.closeNew(nil)
+	d.closeDirectory()
+	d.log.Info("stopped")
+	d.journal.Flush()
+	d.closeJournal()
+	return err
+}
+
+func (d *Daemon) closeDirectory() {
+	if err := d.directory.Close(); err != nil {
+		d.log.Error("the last answers were not written to the state folder", "error", err.Error())
+	}
+	if d.store != nil {
+		d.store.Close()
+	}
+}
+
+func (d *Daemon) closeJournal() {
+	if d.ownJournal {
+		d.journal.Close()
+	}
+}
+
+// Addrs are the addresses that are listened on, by door ("smtp", "panel").
+func (d *Daemon) Addrs() map[string][]net.Addr {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	a := map[string][]net.Addr{}
+	for _, spec := range d.current.Load().cfg.SMTP.Listen {
+		if l := d.listeners[spec]; l != nil {
+			a["smtp"] = append(a["smtp"], l.l.Addr())
+		}
+	}
+	if d.web != nil {
+		a["panel"] = []net.Addr{d.web.l.Addr()}
+	}
+	return a
+}
+
+// doorConfig is what the SMTP door is told of a setup.
+func (d *Daemon) doorConfig(s *setup) smtpd.Config {
+	c := &s.cfg.SMTP
+	w := smtp.ServerConfig{
+		Hostname: s.cfg.Hostname, MaxMessageSize: c.MaxMessageSize, MaxRecipients: c.MaxRecipients,
+		MaxLine: c.MaxLineLength, MaxTextLine: c.MaxTextLine, MaxErrors: c.MaxErrors, MaxCommands: c.MaxCommands,
+		Timeouts: smtp.ServerTimeouts{
+			Command: c.Timeouts.Command, Data: c.Timeouts.Data, Message: c.Timeouts.Message,
+			Session: c.Timeouts.Session, MinRate: c.Timeouts.MinRate,
+		},
+		BannerDelay: c.BannerDelay,
+		Binary:      s.binary,
+		Panic: func(v any, stack []byte) {
+			d.log.Error("internal error, answered 451", "panic", fmt.Sprint(v), "stack", string(stack))
+		},
+	}
+	self := func() *config.SMTP { return c }
+	if len(c.XClient) > 0 {
+		w.XClient = within(self, xclientNetworks)
+	}
+	if len(c.AllowBareNewline) > 0 {
+		w.AllowBareNewline = within(self, bareNetworks)
+	}
+	if c.TLS != nil {
+		w.TLS = &tls.Config{Certificates: []tls.Certificate{c.TLS.Certificate}, MinVersion: tls.VersionTLS12}
+	}
+	return smtpd.Config{Wire: w, Kind: evidence.DoorSMTP, Engine: s.engine, Clients: &listen.PerClient{Max: c.PerClient}}
+}
