@@ -20,7 +20,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	dto "github.com/prometheus/client_model/go"
 
 	"backstop/internal/evidence"
 )
@@ -116,40 +115,6 @@ func label(names []string, i int) string {
 		return names[i]
 	}
 	return "unknown"
-}
-
-// Count is how often one decision was made.
-type Count struct {
-	Door    string `json:"door"`
-	Stage   string `json:"stage"`
-	Verdict string `json:"verdict"`
-	Rule    string `json:"rule"`
-	N       uint64 `json:"n"`
-}
-
-// Decisions lists what was decided so far, in the order of doors, stages,
-// verdicts and rules.
-func (m *Metrics) Decisions() []Count {
-	counts := []Count{}
-	rules, verdicts := len(m.rules)+1, len(m.verdicts)+1
-	for i := range m.resolved {
-		c := m.resolved[i].Load()
-		if c == nil {
-			continue
-		}
-		var now dto.Metric
-		if (*c).Write(&now) != nil {
-			continue // it never fails for a counter
-		}
-		counts = append(counts, Count{
-			Door:    evidence.Door(i / rules / verdicts / evidence.NumStages).String(),
-			Stage:   evidence.Stage(i / rules / verdicts % evidence.NumStages).String(),
-			Verdict: label(m.verdicts, i/rules%verdicts),
-			Rule:    label(m.rules, i%rules),
-			N:       uint64(now.GetCounter().GetValue()),
-		})
-	}
-	return counts
 }
 
 // SessionOpened counts a session as open; SessionClosed takes it away again.
