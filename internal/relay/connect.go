@@ -14,12 +14,8 @@ import (
 	"backstop/internal/smtp"
 )
 
-const (
-	// plainTime is how long a downstream whose TLS failed is spoken to in plain text.
-	plainTime = 10 * time.Minute
-	// hungTime is how long one that swallows connections is tried by one session at a time.
-	hungTime = 10 * time.Second
-)
+// plainTime is how long a downstream whose TLS failed is spoken to in plain text.
+const plainTime = 10 * time.Minute
 
 // connect opens a conversation, and says to state and log how that went.
 func (d *Downstream) connect(ctx context.Context, client evidence.Client) (*smtp.Client, error) {
@@ -45,11 +41,12 @@ func (d *Downstream) connect(ctx context.Context, client evidence.Client) (*smtp
 	return c, err
 }
 
-// mayTry keeps sessions from piling up before a downstream that swallows connections.
+// mayTry keeps sessions from piling up before a downstream that swallows
+// connections: until it answers again, one session at a time finds out whether it does.
 func (d *Downstream) mayTry() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.hung.IsZero() || time.Since(d.hung) > hungTime {
+	if !d.hung {
 		return true
 	}
 	if d.probing {
@@ -67,11 +64,11 @@ func (d *Downstream) report(c *smtp.Client, err error) {
 	d.probing = false
 	if err == nil {
 		d.caps, d.capsSeen = c.Capabilities(), true
-		d.lastErr, d.hung = "", time.Time{}
+		d.lastErr, d.hung = "", false
 	} else {
 		d.lastErr = err.Error()
 		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
-			d.hung = now
+			d.hung = true
 		}
 	}
 	if up := err == nil; up != d.up || !d.asked {
@@ -146,9 +143,11 @@ func proxyHeader(client evidence.Client, to net.Addr) []byte {
 
 // attrs are the true client's, for XCLIENT and XFORWARD (Postfix XCLIENT_README, XFORWARD_README).
 func attrs(c evidence.Client) []smtp.Attr {
-	addr := c.Addr.String()
-	if c.Addr.Is6() {
-		addr = "IPV6:" + addr
+	addr := "" // unknown, as with a Unix socket
+	if c.Addr.IsValid() && !c.Addr.IsUnspecified() {
+		if addr = c.Addr.String(); c.Addr.Is6() {
+			addr = "IPV6:" + addr
+		}
 	}
 	port := ""
 	if c.Port != 0 {
@@ -161,5 +160,6 @@ func attrs(c evidence.Client) []smtp.Attr {
 	return []smtp.Attr{
 		{Name: "NAME", Value: c.Name}, {Name: "ADDR", Value: addr}, {Name: "PORT", Value: port},
 		{Name: "PROTO", Value: proto}, {Name: "HELO", Value: c.Helo},
+		{Name: "LOGIN", Value: c.Login}, {Name: "SOURCE", Value: "REMOTE"},
 	}
 }

@@ -3,13 +3,11 @@ package relay
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"log/slog"
 	"net"
 	"sync"
 	"time"
 
-	"backstop/internal/evidence"
 	"backstop/internal/route"
 	"backstop/internal/smtp"
 )
@@ -34,10 +32,11 @@ type Downstream struct {
 	route route.Relay
 	name  string
 	o     Options
-	slots chan struct{} // one for each connection that is open
 
 	mu       sync.Mutex
-	idle     []*pooled // the one used last is last
+	idle     []*pooled      // the one used last is last
+	open     int            // places taken: connections open or being opened
+	waiting  []chan *pooled // for a place, first come first served; nil says that its connection is closed
 	reaper   *time.Timer
 	closed   bool
 	up       bool
@@ -47,16 +46,9 @@ type Downstream struct {
 	caps     smtp.Capabilities
 	capsSeen bool
 	plain    time.Time // no TLS until then: the handshake failed
-	hung     time.Time // when connecting last timed out
+	hung     bool      // connecting timed out the last time
 	probing  bool      // somebody is finding out whether it still does
 	warned   bool      // that the client's address is not taken
-}
-
-// pooled is an open connection.
-type pooled struct {
-	c     *smtp.Client
-	since time.Time
-	dirty bool // a transaction was begun and not ended: RSET comes first
 }
 
 // New makes a downstream; nothing is connected yet.
@@ -79,7 +71,7 @@ func New(r route.Relay, o Options) *Downstream {
 	if o.Dial == nil {
 		o.Dial = (&net.Dialer{}).DialContext
 	}
-	return &Downstream{route: r, name: r.String(), o: o, slots: make(chan struct{}, o.MaxConns)}
+	return &Downstream{route: r, name: r.String(), o: o}
 }
 
 // Name is the relay's URL, as in log and metrics.
@@ -92,7 +84,7 @@ type State struct {
 	Up           bool
 	Since        time.Time // of the last change
 	LastError    string    // of the last failure, "" after a success
-	Open, Idle   int       // connections
+	Open, Idle   int       // connections; Open counts the idle ones too
 	Capabilities smtp.Capabilities
 }
 
@@ -102,7 +94,7 @@ func (d *Downstream) State() State {
 	defer d.mu.Unlock()
 	return State{
 		Name: d.name, Asked: d.asked, Up: d.up, Since: d.since, LastError: d.lastErr,
-		Open: len(d.slots), Idle: len(d.idle), Capabilities: d.caps,
+		Open: d.open, Idle: len(d.idle), Capabilities: d.caps,
 	}
 }
 
@@ -124,96 +116,6 @@ func (d *Downstream) Close() {
 	}
 	d.mu.Unlock()
 	for _, p := range idle {
-		p.c.Close()
-		<-d.slots
-	}
-}
-
-// acquire takes an idle connection that is still good, or opens one. fresh
-// says that it was opened just now.
-func (d *Downstream) acquire(ctx context.Context, client evidence.Client, reuse bool) (p *pooled, fresh bool, err error) {
-	for reuse {
-		p := d.pop()
-		if p == nil {
-			break
-		}
-		if time.Since(p.since) < d.o.IdleTime && p.c.Idle() {
-			return p, false, nil
-		}
-		d.discard(p)
-	}
-	wait, cancel := context.WithTimeout(ctx, d.o.Timeouts.Connect)
-	defer cancel()
-	select {
-	case d.slots <- struct{}{}:
-	case <-wait.Done():
-		return nil, false, errBusy
-	}
-	c, err := d.connect(ctx, client)
-	if err != nil {
-		<-d.slots
-		return nil, false, err
-	}
-	return &pooled{c: c}, true, nil
-}
-
-var (
-	errBusy = errors.New("all connections to it are in use")
-	errHung = errors.New("it does not answer connections; being tried by another session")
-)
-
-func (d *Downstream) pop() *pooled {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	n := len(d.idle)
-	if n == 0 {
-		return nil
-	}
-	p := d.idle[n-1]
-	d.idle[n-1] = nil
-	d.idle = d.idle[:n-1]
-	return p
-}
-
-// release keeps a connection for the next transaction, where it can be kept.
-func (d *Downstream) release(p *pooled) {
-	if d.route.Client == route.HandoverPROXY { // the header spoke of one client
-		d.discard(p)
-		return
-	}
-	p.since = time.Now()
-	d.mu.Lock()
-	if d.closed || len(d.idle) >= d.o.MaxIdle {
-		d.mu.Unlock()
-		d.discard(p)
-		return
-	}
-	d.idle = append(d.idle, p)
-	if d.reaper == nil {
-		d.reaper = time.AfterFunc(d.o.IdleTime, d.reap)
-	}
-	d.mu.Unlock()
-}
-
-func (d *Downstream) discard(p *pooled) {
-	p.c.Close()
-	<-d.slots
-}
-
-// reap closes what was idle too long.
-func (d *Downstream) reap() {
-	d.mu.Lock()
-	var old []*pooled
-	for len(d.idle) > 0 && time.Since(d.idle[0].since) >= d.o.IdleTime {
-		old = append(old, d.idle[0])
-		d.idle = d.idle[1:]
-	}
-	d.reaper = nil
-	if len(d.idle) > 0 && !d.closed {
-		d.reaper = time.AfterFunc(d.o.IdleTime-time.Since(d.idle[0].since)+time.Second, d.reap)
-	}
-	d.mu.Unlock()
-	for _, p := range old {
-		d.discard(p)
+		d.leave(p)
 	}
 }

@@ -28,6 +28,7 @@ type Transaction struct {
 	p        *pooled // nil before the first Rcpt, and after the end
 	mailDone bool    // MAIL was accepted on p
 	accepted int
+	lost     bool // the connection went away with recipients accepted on it: nothing can follow
 }
 
 // Begin opens a transaction; nothing is sent before the first Rcpt.
@@ -41,9 +42,18 @@ func (t *Transaction) Accepted() int { return t.accepted }
 // Rcpt hands one recipient on. The first one opens the transaction: a
 // connection, MAIL and RCPT in one write. A connection that was idle and turns out to be
 // dead is replaced by a fresh one, once.
+//
+// Once the connection is lost with recipients accepted on it, every further
+// answer is OutcomeUnreachable: a new connection would know nothing of them.
 func (t *Transaction) Rcpt(ctx context.Context, to mail.Address, p smtp.RcptParams) evidence.Answer {
-	if t.p != nil {
-		return t.rcpt(ctx, to, p, true)
+	switch {
+	case t.lost:
+		return t.gone(evidence.StepRcpt)
+	case t.accepted > 0 && t.d.route.LMTP():
+		return t.oneOnly()
+	case t.p != nil:
+		a, _ := t.rcpt(ctx, to, p)
+		return a
 	}
 	for reuse := true; ; reuse = false {
 		conn, fresh, err := t.d.acquire(ctx, t.env.Client, reuse)
@@ -51,62 +61,87 @@ func (t *Transaction) Rcpt(ctx context.Context, to mail.Address, p smtp.RcptPara
 			return t.failed(ctx, err)
 		}
 		t.p = conn
-		if a, ok := t.unsupported(to); ok {
-			return a
-		}
-		if t.d.route.Client == route.HandoverXCLIENT {
-			if err := t.handOver(ctx); err != nil {
-				if !fresh && ctx.Err() == nil {
-					t.drop()
-					continue
-				}
-				return t.failed(ctx, err)
-			}
-		}
-		a := t.rcpt(ctx, to, p, fresh)
-		if a.Outcome == evidence.OutcomeUnreachable && !fresh && t.p == nil && a.Step == evidence.StepNone {
+		a, stale := t.open(ctx, to, p)
+		if stale && !fresh && ctx.Err() == nil {
 			continue
 		}
 		return a
 	}
 }
 
-// rcpt sends what is due before RCPT, and RCPT. On a connection that is not
-// fresh, a failure before any answer has StepNone: the caller may try again.
-func (t *Transaction) rcpt(ctx context.Context, to mail.Address, p smtp.RcptParams, fresh bool) evidence.Answer {
+// open begins the transaction on a connection that has none. stale says that the
+// connection was of no use from the start, and that nothing came of the attempt.
+func (t *Transaction) open(ctx context.Context, to mail.Address, p smtp.RcptParams) (a evidence.Answer, stale bool) {
+	if t.d.route.Client == route.HandoverXCLIENT {
+		if err := t.handOver(ctx); err != nil {
+			return t.failed(ctx, err), true
+		}
+	}
+	return t.rcpt(ctx, to, p)
+}
+
+// gone is the answer of a transaction that has no connection any more.
+func (t *Transaction) gone(s evidence.Step) evidence.Answer {
+	return evidence.Answer{Outcome: evidence.OutcomeUnreachable, Step: s, Host: t.d.name, Text: "the connection was lost in the middle of the transaction"}
+}
+
+// oneOnly keeps LMTP to one recipient a transaction, since it answers a message once
+// for each and its sender wants one answer (RFC 2033, 4.2).
+func (t *Transaction) oneOnly() evidence.Answer {
+	return evidence.Answer{
+		Outcome: evidence.OutcomeDeferred, Step: evidence.StepRcpt, Code: 452, Status: mail.Status{Class: 4, Subject: 5, Detail: 3},
+		Host: t.d.name, Text: "LMTP takes one recipient a transaction",
+	}
+}
+
+// rcpt sends what is due before RCPT, and RCPT, and reads all the answers. stale
+// says that the connection was lost, or was being closed, before MAIL was answered.
+func (t *Transaction) rcpt(ctx context.Context, to mail.Address, p smtp.RcptParams) (a evidence.Answer, stale bool) {
 	if a, ok := t.unsupported(to); ok {
-		return a
+		return a, false
 	}
 	b := t.p.c.Batch()
 	var steps [4]smtp.Step
 	n := 0
-	add := func(s smtp.Step) { steps[n] = s; n++ }
 	if !t.mailDone {
 		if t.p.dirty {
 			b.Reset()
-			add(smtp.StepReset)
+			steps[n] = smtp.StepReset
+			n++
 		}
 		if t.d.route.Client == route.HandoverXFORWARD {
 			if len(t.p.c.Capabilities().XForward) > 0 {
 				b.XForward(attrs(t.env.Client))
-				add(smtp.StepClient)
+				steps[n] = smtp.StepClient
+				n++
 			} else {
 				t.d.warnHandover("XFORWARD is not offered to us")
 			}
 		}
 		b.Mail(t.env.From, t.env.Params)
-		add(smtp.StepMail)
+		steps[n] = smtp.StepMail
+		n++
 	}
 	b.Rcpt(to, p)
-	add(smtp.StepRcpt)
+	steps[n] = smtp.StepRcpt
 	t.p.dirty = true
 	resps, err := b.Do(ctx)
+	return t.read(ctx, steps[:len(resps)], resps, err)
+}
+
+// read takes the answers to what rcpt sent. The first that decides is the answer;
+// err is what kept further ones from coming.
+func (t *Transaction) read(ctx context.Context, steps []smtp.Step, resps []smtp.Response, err error) (a evidence.Answer, stale bool) {
 	for i := range resps {
 		r := &resps[i]
+		closing := r.Code == 421
+		if r.Class() == 3 { // none belongs here: the two sides are out of step
+			return t.failed(ctx, errConfused), !t.mailDone
+		}
 		switch steps[i] {
 		case smtp.StepReset:
-			if r.Class() != 2 && err == nil {
-				err = errReset
+			if r.Class() != 2 {
+				return t.failed(ctx, errReset), true
 			}
 		case smtp.StepClient:
 			if r.Class() != 2 {
@@ -114,27 +149,30 @@ func (t *Transaction) rcpt(ctx context.Context, to mail.Address, p smtp.RcptPara
 			}
 		case smtp.StepMail:
 			if r.Class() != 2 {
-				t.after421(r)
-				return t.answer(r, evidence.StepMail)
+				t.p.refused++
+				a := t.answer(r, evidence.StepMail)
+				if closing || err != nil {
+					t.drop()
+				}
+				return a, closing
 			}
 			t.mailDone = true
 		case smtp.StepRcpt:
-			return t.judge(r)
+			return t.judge(r), false
 		}
 	}
+	stale = !t.mailDone
 	if err == nil {
 		err = errShort
 	}
-	a := t.failed(ctx, err)
-	if len(resps) == 0 && !fresh && ctx.Err() == nil {
-		a.Step = evidence.StepNone
-	}
-	return a
+	return t.failed(ctx, err), stale
 }
 
 var (
 	errReset = errors.New("it refuses RSET")
 	errShort = errors.New("it left a command without an answer")
+	// errConfused is an answer that says "go on" where nothing goes on.
+	errConfused = errors.New("it gave an answer that does not belong here")
 )
 
 // judge takes the answer to RCPT.
@@ -143,8 +181,9 @@ func (t *Transaction) judge(r *smtp.Response) evidence.Answer {
 	switch {
 	case a.Outcome == evidence.OutcomeAccepted:
 		t.accepted++
-	case smtp.ClassifyRcpt(r) == smtp.RcptMissing:
-		a.NoSuchUser = true
+	default:
+		t.p.refused++
+		a.NoSuchUser = smtp.ClassifyRcpt(r) == smtp.RcptMissing
 	}
 	t.after421(r)
 	return a
@@ -161,15 +200,14 @@ func (t *Transaction) after421(r *smtp.Response) {
 func (t *Transaction) answer(r *smtp.Response, s evidence.Step) evidence.Answer {
 	a := evidence.Answer{Step: s, Code: r.Code, Status: r.Status, Text: r.Text(), Host: t.d.name}
 	switch {
-	case r.Class() == 2, s == evidence.StepData && r.Class() == 3:
+	case r.Class() == 2:
 		a.Outcome = evidence.OutcomeAccepted
 	case r.Class() == 5:
 		a.Outcome = evidence.OutcomeRefused
-	default: // 4xx, and a 3xx where none belongs
+	case r.Class() == 4:
 		a.Outcome = evidence.OutcomeDeferred
-		if r.Class() != 4 {
-			a.Code = 0
-		}
+	default: // 3xx: "go on", where nothing goes on
+		a.Outcome, a.Code, a.Status = evidence.OutcomeUnreachable, 0, mail.Status{}
 	}
 	return a
 }
@@ -196,6 +234,8 @@ func (t *Transaction) failed(ctx context.Context, err error) evidence.Answer {
 		if broken.Sent {
 			a.Outcome = evidence.OutcomeSilent
 		}
+	case errors.As(err, new(*smtp.BodyError)):
+		a.Step = evidence.StepMessage
 	}
 	return a
 }
@@ -204,7 +244,7 @@ func (t *Transaction) failed(ctx context.Context, err error) evidence.Answer {
 func reason(ctx context.Context, err error) string {
 	switch {
 	case ctx.Err() != nil:
-		return "given up: we are shutting down"
+		return "given up: the session is over"
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return "timed out"
 	case errors.Is(err, io.EOF):
@@ -233,9 +273,16 @@ func (t *Transaction) unsupported(to mail.Address) (evidence.Answer, bool) {
 	return evidence.Answer{Outcome: evidence.OutcomeUnsupported, Step: evidence.StepMail, Host: t.d.name, Text: text, Unsupported: lacks}, true
 }
 
-// handOver tells the downstream the true client by XCLIENT. A downstream that
-// does not listen gets the mail all the same, and the operator is told.
+// handOver tells the downstream the true client by XCLIENT, unless it was told
+// already. A downstream that does not listen gets the mail all the same, and the operator is told.
 func (t *Transaction) handOver(ctx context.Context) error {
+	if t.p.told && t.p.client == t.env.Client {
+		return nil
+	}
+	if len(t.p.c.Capabilities().XClient) == 0 {
+		t.d.warnHandover("XCLIENT is not offered to us")
+		return nil
+	}
 	if t.p.dirty { // XCLIENT cannot stand inside a transaction
 		b := t.p.c.Batch()
 		b.Reset()
@@ -244,20 +291,15 @@ func (t *Transaction) handOver(ctx context.Context) error {
 		}
 		t.p.dirty = false
 	}
-	if len(t.p.c.Capabilities().XClient) == 0 {
-		t.d.warnHandover("XCLIENT is not offered to us")
+	resp, err := t.p.c.XClient(ctx, attrs(t.env.Client))
+	if err != nil {
+		return err
+	}
+	if resp.Class() != 2 {
+		t.d.warnHandover(resp.Text())
 		return nil
 	}
-	resp, err := t.p.c.XClient(ctx, attrs(t.env.Client))
-	var refused *smtp.RefusedError
-	switch {
-	case errors.As(err, &refused):
-		return err
-	case err != nil:
-		return err
-	case resp.Class() != 2:
-		t.d.warnHandover(resp.Text())
-	}
+	t.p.told, t.p.client = true, t.env.Client
 	return nil
 }
 
@@ -277,48 +319,60 @@ func (d *Downstream) warnHandover(why string) {
 // is closed in the middle of the message, and the downstream has none.
 func (t *Transaction) Data(ctx context.Context, pre []byte, body io.Reader) evidence.Answer {
 	if t.p == nil || t.accepted == 0 {
-		return evidence.Answer{Outcome: evidence.OutcomeUnreachable, Step: evidence.StepData, Host: t.d.name, Text: "the connection was lost before the message"}
+		return t.gone(evidence.StepData)
 	}
 	c := t.p.c
-	var resp smtp.Response
-	var err error
-	if c.Capabilities().Chunking && (t.env.Params.Body == smtp.BodyBinaryMIME || whole(body)) {
-		start := time.Now()
-		resp, err = c.SendBDAT(ctx, pre, body)
-		t.observe(start)
-	} else {
-		b := c.Batch()
-		b.Data()
-		resps, derr := b.Do(ctx)
-		if derr != nil {
-			return t.failed(ctx, derr)
-		}
-		if resps[0].Code != 354 {
-			a := t.answer(&resps[0], evidence.StepData)
-			if a.Outcome == evidence.OutcomeAccepted { // 2xx to DATA: nothing that we could go on with
-				a = evidence.Answer{Outcome: evidence.OutcomeUnreachable, Step: evidence.StepData, Code: a.Code, Text: a.Text, Host: a.Host}
-				t.drop()
-				return a
-			}
-			t.after421(&resps[0])
-			t.end()
+	send := c.SendBDAT
+	if !c.Capabilities().Chunking || t.env.Params.Body != smtp.BodyBinaryMIME && !whole(body) {
+		// A long message in chunks would wait for an answer after each of them.
+		if a, ok := t.askData(ctx); !ok {
 			return a
 		}
-		start := time.Now()
-		resp, err = c.SendData(ctx, pre, body)
-		t.observe(start)
+		send = c.SendData
 	}
+	start := time.Now()
+	resp, err := send(ctx, pre, body)
+	t.observe(start)
 	if err != nil {
 		return t.failed(ctx, err)
 	}
 	a := t.answer(&resp, evidence.StepMessage)
-	t.p.dirty = false // the transaction is over, whatever the answer (RFC 5321, 4.1.1.4)
-	if c.Capabilities().Chunking && a.Outcome != evidence.OutcomeAccepted {
-		t.p.dirty = true // RFC 3030, 2: after a refused chunk RSET is due
+	switch a.Outcome {
+	case evidence.OutcomeAccepted:
+		t.p.dirty, t.p.refused = false, 0
+	case evidence.OutcomeUnreachable: // "go on" after the end: whether it took the message, nobody can know
+		a.Outcome = evidence.OutcomeSilent
+		t.drop()
+	default:
+		t.p.refused++ // and dirty: after a refused chunk RSET is due (RFC 3030, 2)
+		t.after421(&resp)
 	}
-	t.after421(&resp)
 	t.end()
 	return a
+}
+
+// askData says DATA; ok is a 354.
+func (t *Transaction) askData(ctx context.Context) (a evidence.Answer, ok bool) {
+	b := t.p.c.Batch()
+	b.Data()
+	resps, err := b.Do(ctx)
+	if err != nil {
+		return t.failed(ctx, err), false
+	}
+	r := &resps[0]
+	if r.Code == 354 {
+		return evidence.Answer{}, true
+	}
+	a = t.answer(r, evidence.StepData)
+	if r.Class() == 2 || r.Class() == 3 {
+		a.Outcome = evidence.OutcomeUnreachable
+		t.drop()
+		return a, false
+	}
+	t.p.refused++
+	t.after421(r)
+	t.end()
+	return a, false
 }
 
 func (t *Transaction) observe(start time.Time) {
@@ -342,15 +396,16 @@ func (t *Transaction) end() {
 	if t.p != nil {
 		t.d.release(t.p)
 	}
-	t.p, t.mailDone, t.accepted = nil, false, 0
+	t.p, t.mailDone, t.accepted, t.lost = nil, false, 0, false
 }
 
-// drop closes the connection.
+// drop closes the connection. What was accepted on it stays counted, so that
+// nobody takes the transaction for one that can begin again.
 func (t *Transaction) drop() {
 	if t.p != nil {
 		t.d.discard(t.p)
 	}
-	t.p, t.mailDone, t.accepted = nil, false, 0
+	t.p, t.mailDone, t.lost = nil, false, t.accepted > 0
 }
 
 // Abort ends the transaction without a message; the connection is kept for the

@@ -48,7 +48,7 @@ func (b *Batch) XForward(attrs []Attr) {
 func (b *Batch) Mail(from mail.ReversePath, p MailParams) {
 	w, caps := b.c.w, &b.c.caps
 	w = append(append(append(w, "MAIL FROM:<"...), from.String()...), '>')
-	if p.Size > 0 && caps.ESMTP && sizeOffered(caps) {
+	if p.Size > 0 && caps.SizeOffered {
 		w = strconv.AppendInt(append(w, " SIZE="...), p.Size, 10)
 	}
 	switch {
@@ -73,9 +73,6 @@ func (b *Batch) Mail(from mail.ReversePath, p MailParams) {
 	b.c.w = w
 	b.end(StepMail)
 }
-
-// sizeOffered: SIZE is declared only to a server that told a limit, which is the use of declaring it.
-func sizeOffered(caps *Capabilities) bool { return caps.Size > 0 }
 
 // Rcpt adds RCPT, with those parameters that the server offers.
 func (b *Batch) Rcpt(to mail.Address, p RcptParams) {

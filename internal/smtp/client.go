@@ -6,14 +6,13 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
-
-	"backstop/internal/mail"
 )
 
 // TLSMode says whether a client uses STARTTLS (RFC 3207).
@@ -105,10 +104,20 @@ type ClientConfig struct {
 
 // Capabilities are what a server said to EHLO.
 type Capabilities struct {
-	ESMTP, Pipelining, EightBitMIME, SMTPUTF8, Chunking, BinaryMIME, DSN, StartTLS, EnhancedStatus bool
-	TLS                                                                                            bool  // the connection is encrypted
-	Size                                                                                           int64 // octets; 0: no limit told
-	XClient, XForward                                                                              []string
+	ESMTP          bool     // EHLO was understood
+	TLS            bool     // the connection is encrypted
+	Pipelining     bool     // RFC 2920
+	EightBitMIME   bool     // RFC 6152
+	SMTPUTF8       bool     // RFC 6531
+	Chunking       bool     // RFC 3030
+	BinaryMIME     bool     // RFC 3030
+	DSN            bool     // RFC 3461
+	StartTLS       bool     // RFC 3207
+	EnhancedStatus bool     // RFC 2034
+	SizeOffered    bool     // RFC 1870
+	Size           int64    // octets; 0: no limit told
+	XClient        []string // the attributes that are taken, in upper case
+	XForward       []string
 }
 
 // StepError is a conversation that broke: the connection is of no use any more.
@@ -288,6 +297,7 @@ func capabilities(resp *Response, encrypted bool) Capabilities {
 		case "ENHANCEDSTATUSCODES":
 			caps.EnhancedStatus = true
 		case "SIZE":
+			caps.SizeOffered = true
 			if n, err := strconv.ParseInt(strings.TrimSpace(rest), 10, 64); err == nil && n > 0 {
 				caps.Size = n
 			}
@@ -354,13 +364,16 @@ func AppendAttrs(b []byte, known []string, attrs []Attr) []byte {
 	return b
 }
 
+// maxAttr is the longest encoded value of an attribute, in octets (Postfix XCLIENT_README: 255).
+const maxAttr = 255
+
 // appendXtext writes a value in xtext (RFC 3461, 4); none is [UNAVAILABLE].
 func appendXtext(b []byte, s string) []byte {
 	if s == "" {
 		return append(b, "[UNAVAILABLE]"...)
 	}
 	const hex = "0123456789ABCDEF"
-	for i := 0; i < len(s) && i < maxDomainName; i++ {
+	for i, start := 0, len(b); i < len(s) && len(b)-start <= maxAttr-3; i++ {
 		c := s[i]
 		if c <= ' ' || c > '~' || c == '+' || c == '=' {
 			b = append(b, '+', hex[c>>4], hex[c&15])
@@ -370,8 +383,6 @@ func appendXtext(b []byte, s string) []byte {
 	}
 	return b
 }
-
-const maxDomainName = mail.MaxDomain
 
 // XClient tells the server who the true client is; the conversation starts anew.
 func (c *Client) XClient(ctx context.Context, attrs []Attr) (Response, error) {
@@ -416,6 +427,13 @@ func (c *Client) Quit(ctx context.Context) error {
 	_, err := c.command(StepQuit, "QUIT")
 	c.nc.Close()
 	return err
+}
+
+// Leave says QUIT, does not wait for the answer, and closes.
+func (c *Client) Leave() {
+	c.nc.SetWriteDeadline(time.Now().Add(c.cfg.Timeouts.Quit))
+	io.WriteString(c.nc, "QUIT\r\n") // whether it arrives changes nothing
+	c.nc.Close()
 }
 
 // Close closes the connection without a word.

@@ -9,11 +9,16 @@ import (
 	"sync"
 )
 
-// sendBuffer holds a whole small message, so that it leaves in one write.
-const sendBuffer = 80 << 10
+const (
+	// readBuffer is how much of a body is taken at a time.
+	readBuffer = 32 << 10
+	// sendBuffer holds a message of up to 96 KB whole, so that it leaves in one
+	// write, and behind that room for one more read of nothing but dots on lines of their own.
+	sendBuffer = 96<<10 + 2*readBuffer + 8
+)
 
 var sendBuffers = sync.Pool{New: func() any { b := make([]byte, 0, sendBuffer); return &b }}
-var readBuffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
+var readBuffers = sync.Pool{New: func() any { b := make([]byte, readBuffer); return &b }}
 
 // stuffer writes a message as DATA has it (RFC 5321, 4.5.2).
 type stuffer struct {
@@ -21,9 +26,11 @@ type stuffer struct {
 	midLine bool
 	last    byte
 	before  byte // the octet before last
+	some    bool // there was an octet at all
 }
 
-// add appends p with its leading dots doubled.
+// add appends p with its leading dots doubled, also behind a bare LF: what takes
+// that for a line end must not find the end of the data there.
 func (s *stuffer) add(p []byte) {
 	for len(p) > 0 {
 		if !s.midLine && p[0] == '.' {
@@ -40,7 +47,7 @@ func (s *stuffer) add(p []byte) {
 		} else {
 			s.before = s.last
 		}
-		s.last = p[n-1]
+		s.last, s.some = p[n-1], true
 		p = p[n:]
 	}
 }
@@ -48,7 +55,7 @@ func (s *stuffer) add(p []byte) {
 // finish appends the end of the data, and a line end before it where there is none.
 func (s *stuffer) finish() {
 	switch {
-	case s.last == 0 || s.last == '\n' && s.before == '\r': // empty, or in order
+	case !s.some || s.last == '\n' && s.before == '\r': // in order
 	case s.last == '\r':
 		s.out = append(s.out, '\n')
 	default:
@@ -79,7 +86,7 @@ func (c *Client) SendData(ctx context.Context, pre []byte, body io.Reader) (Resp
 			c.nc.Close()
 			return Response{}, &BodyError{err}
 		}
-		if len(s.out) > sendBuffer-2*len(*rb)-8 { // the next read fits even if every octet is a dot
+		if len(s.out) > sendBuffer-2*readBuffer-8 {
 			if err := c.writeBlock(s.out); err != nil {
 				return Response{}, err
 			}
@@ -124,7 +131,7 @@ func (c *Client) SendBDAT(ctx context.Context, pre []byte, body io.Reader) (Resp
 	b = append(b, pre...)
 	for {
 		whole := false
-		for !whole && cap(b)-len(b) > 0 {
+		for !whole && cap(b)-len(b) >= 2 { // a BodyReader wants room for a line end
 			n, err := body.Read(b[len(b):cap(b)])
 			b = b[:len(b)+n]
 			if errors.Is(err, io.EOF) {
@@ -132,8 +139,6 @@ func (c *Client) SendBDAT(ctx context.Context, pre []byte, body io.Reader) (Resp
 			} else if err != nil {
 				c.nc.Close()
 				return Response{}, &BodyError{err}
-			} else if cap(b)-len(b) < 2 {
-				break
 			}
 		}
 		var head [room]byte
