@@ -47,7 +47,8 @@ type Judge interface {
 	Source
 	// Blind says whether the source says yes to anybody in this domain, and whether
 	// that was ever found out. It returns at once; where the finding is missing or
-	// old, a test begins in the background.
+	// old, a test begins in the background. While it is found blind, Lookup answers at
+	// once too, without asking: Exists and Blind, or Unavailable if the operator wants that.
 	Blind(domain string) (blind, known bool)
 }
 
