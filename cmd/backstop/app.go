@@ -1,0 +1,97 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
+
+	"backstop/internal/config"
+)
+
+// defaultConfig is the file that is read when --config does not name one.
+const defaultConfig = "/etc/backstop/backstop.toml"
+
+// app is what the subcommands share: where to read and write, and the flags that all have.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+
+	file string // --config
+	json bool   // --json
+	code int    // exit code of a command that found what it looked for
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "backstop",
+		Short: "An SMTP gateway that makes backscatter impossible",
+		Long: "Backstop stands in front of a mail server. Every recipient is decided inside the\n" +
+			"sender's own SMTP conversation, and mail is handed through to the server behind\n" +
+			"it: Backstop never owns a message, so it cannot bounce one.",
+		Example: "  backstop demo\n" +
+			"  backstop serve --listen :2525 --relay example.com=10.0.0.5:25\n" +
+			"  backstop explain --client 192.0.2.7 --from ann@example.org --to bob@example.com",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.PersistentFlags().StringVar(&a.file, "config", defaultConfig, "the configuration `FILE`")
+	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON instead of text")
+	root.SetFlagErrorFunc(flagError)
+	root.AddCommand(
+		a.serve(), a.demo(), a.check(), a.explain(), a.lookup(), a.directory(), a.status(), a.version(), a.completion(), a.man(),
+	)
+	root.CompletionOptions.DisableDefaultCmd = true // completion.go has one with examples
+	group(root)
+	return root
+}
+
+// group makes a command that only holds others: alone it shows its help, with an
+// unknown subcommand it fails in one line.
+func group(c *cobra.Command) {
+	c.SuggestionsMinimumDistance = 2
+	c.Args = cobra.ArbitraryArgs
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return c.Help()
+		}
+		return unknownCommand(c, args[0])
+	}
+}
+
+// load reads the configuration that --config names.
+func (a *app) load() (*config.Config, error) { return config.Load(a.file) }
+
+// printJSON writes v as one line.
+func (a *app) printJSON(v any) error {
+	e := json.NewEncoder(a.out)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// printf writes to the standard output. Its error is the reader's own going away.
+func (a *app) printf(format string, args ...any) { fmt.Fprintf(a.out, format, args...) }
+
+// table makes an empty table in the house's one style: no frame, two spaces between columns.
+func (a *app) table(head ...any) table.Writer {
+	t := table.NewWriter()
+	s := table.StyleDefault
+	s.Options = table.OptionsNoBordersAndSeparators
+	s.Box.PaddingLeft, s.Box.PaddingRight = "", "  "
+	s.Format.Header = 0
+	t.SetStyle(s)
+	if len(head) > 0 {
+		t.AppendHeader(head)
+	}
+	return t
+}
+
+// printTable writes t without the spaces that pad its last column.
+func (a *app) printTable(t table.Writer) {
+	for line := range strings.Lines(t.Render() + "\n") {
+		a.printf("%s\n", strings.TrimRight(line, " \n"))
+	}
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"backstop/internal/directory"
+)
+
+func (a *app) directory() *cobra.Command {
+	c := &cobra.Command{
+		Use:     "directory",
+		Short:   "What the running daemon remembers about recipients",
+		Example: "  backstop directory stat\n  backstop directory forget bob@example.com",
+	}
+	c.AddCommand(a.directoryStat(), a.directoryForget())
+	group(c)
+	return c
+}
+
+// domainStat is one domain as `directory stat --json` lists it.
+type domainStat struct {
+	Domain  string    `json:"domain"`
+	Exists  int       `json:"exists"`
+	Missing int       `json:"missing"`
+	Oldest  time.Time `json:"oldest,omitzero"`
+	Newest  time.Time `json:"newest,omitzero"`
+}
+
+func (a *app) directoryStat() *cobra.Command {
+	var state string
+	c := &cobra.Command{
+		Use:     "stat",
+		Short:   "Print how many answers are remembered, and how old they are, by domain",
+		Example: "  backstop directory stat --json",
+		Args:    wants(0, 0, "no argument"),
+		RunE: func(c *cobra.Command, _ []string) error {
+			daemon, err := a.dial(state)
+			if err != nil {
+				return err
+			}
+			var stats []domainStat
+			if err := daemon.ask(c.Context(), http.MethodGet, "/directory/stat", nil, &stats); err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(stats)
+			}
+			if len(stats) == 0 {
+				a.printf("nothing is remembered yet\n")
+				return nil
+			}
+			t := a.table("domain", "exists", "missing", "oldest", "newest")
+			now := time.Now()
+			for _, s := range stats {
+				t.AppendRow([]any{s.Domain, s.Exists, s.Missing, ago(now, s.Oldest), ago(now, s.Newest)})
+			}
+			a.printTable(t)
+			return nil
+		},
+	}
+	stateFlag(c, &state)
+	return c
+}
+
+func (a *app) directoryForget() *cobra.Command {
+	var state string
+	var all bool
+	c := &cobra.Command{
+		Use:   "forget [ADDRESS|@DOMAIN]…",
+		Short: "Drop remembered answers, so that the source is asked again",
+		Example: "  backstop directory forget bob@example.com\n" +
+			"  backstop directory forget @example.com\n" +
+			"  backstop directory forget --all",
+		RunE: func(c *cobra.Command, args []string) error {
+			if all == (len(args) > 0) {
+				return hint("`backstop directory forget --help` shows an example", "forget needs addresses, @DOMAIN, or --all alone")
+			}
+			if all {
+				args = []string{directory.Pattern{}.String()}
+			}
+			for _, what := range args {
+				if _, err := directory.ParsePattern(what); err != nil {
+					return hint("write user@domain, @domain, or --all", "%w", err)
+				}
+			}
+			daemon, err := a.dial(state)
+			if err != nil {
+				return err
+			}
+			total := 0
+			for _, what := range args {
+				var answer struct{ Forgotten int }
+				if err := daemon.ask(c.Context(), http.MethodPost, "/directory/forget", url.Values{"what": {what}}, &answer); err != nil {
+					return err
+				}
+				total += answer.Forgotten
+			}
+			if a.json {
+				return a.printJSON(map[string]int{"forgotten": total})
+			}
+			a.printf("forgotten: %d\n", total)
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&all, "all", false, "forget everything")
+	stateFlag(c, &state)
+	return c
+}
+
+// ago is how long before now a moment was, in the one or two units that matter.
+func ago(now, t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return span(now.Sub(t)) + " ago"
+}
+
+func span(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return "0s"
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%dm %ds", d/time.Minute, d%time.Minute/time.Second)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh %dm", d/time.Hour, d%time.Hour/time.Minute)
+	}
+	return fmt.Sprintf("%dd %dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
+}

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"backstop/internal/daemon"
+)
+
+// explainFlags are the transaction to explain, as it was written.
+type explainFlags struct {
+	client, helo, from, message, at string
+	to                              []string
+	noAsk                           bool
+}
+
+func (a *app) explain() *cobra.Command {
+	var f explainFlags
+	c := &cobra.Command{
+		Use:   "explain --client IP --from ADDR --to ADDR | explain -",
+		Short: "Decide one transaction without sending mail, and say why",
+		Long: "Prints every rule that was weighed, what it found, and the SMTP reply.\n\n" +
+			"With - it reads lines `client IP`, `helo NAME`, `from ADDR` and `to ADDR` from the\n" +
+			"standard input, and answers each `to` line with what was given before it.\n\n" +
+			"The exit code is 0 for accept, 1 for refuse, 2 for defer, 3 for an error; where several\n" +
+			"recipients or lines were asked for, it is that of the worst.",
+		Example: "  backstop explain --client 192.0.2.7 --from ann@example.org --to bob@example.com\n" +
+			"  backstop explain --client 192.0.2.7 --from '<>' --to bob@example.com --no-ask --json\n" +
+			"  printf 'client 192.0.2.7\\nfrom ann@example.org\\nto bob@example.com\\n' | backstop explain -",
+		Args: explainArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			req, err := f.request(len(args) > 0, c)
+			if err != nil {
+				return err
+			}
+			d, err := a.offline()
+			if err != nil {
+				return err
+			}
+			defer d.Stop(context.WithoutCancel(c.Context()))
+			if len(args) > 0 {
+				return a.explainLines(c.Context(), d, req)
+			}
+			stop := progress(a.err, "asking", nil)
+			res, err := d.Explain(c.Context(), req)
+			stop()
+			if err != nil {
+				return err
+			}
+			a.code = max(a.code, exitOf(res.Verdict))
+			return a.printExplained(res)
+		},
+	}
+	c.Flags().StringVar(&f.client, "client", "", "the client's `IP` address")
+	c.Flags().StringVar(&f.helo, "helo", "", "the `NAME` that the client gives in HELO")
+	c.Flags().StringVar(&f.from, "from", "", "the envelope sender; '<>' is the null sender")
+	c.Flags().StringArrayVar(&f.to, "to", nil, "a recipient; may be repeated")
+	c.Flags().StringVar(&f.message, "message", "", "the message, headers and body, in a `FILE`")
+	c.Flags().BoolVar(&f.noAsk, "no-ask", false, "consult no other server: only lists and what is remembered")
+	c.Flags().StringVar(&f.at, "at", "", "decide as at this `TIME` (RFC 3339)")
+	return c
+}
+
+func explainArgs(c *cobra.Command, args []string) error {
+	if len(args) == 1 && args[0] == "-" || len(args) == 0 {
+		return nil
+	}
+	return hint("use --client, --from and --to, or - to read lines", "explain does not understand %q", args[0])
+}
+
+// request checks the flags; lines says that client, from and to come from the standard input.
+func (f *explainFlags) request(lines bool, c *cobra.Command) (req daemon.ExplainRequest, err error) {
+	req.Helo, req.NoAsk = f.helo, f.noAsk
+	if req.At, err = parseAt(f.at); err != nil {
+		return req, err
+	}
+	if f.client != "" {
+		if req.Client, err = parseClient(f.client); err != nil {
+			return req, err
+		}
+	}
+	if req.From, err = parseSender(f.from); err != nil {
+		return req, err
+	}
+	for _, t := range f.to {
+		to, err := parseRecipient(t)
+		if err != nil {
+			return req, err
+		}
+		req.To = append(req.To, to)
+	}
+	if f.message != "" {
+		if req.Message, err = os.ReadFile(f.message); err != nil {
+			return req, err
+		}
+	}
+	if lines {
+		return req, nil
+	}
+	for _, name := range []string{"client", "from", "to"} {
+		if !c.Flags().Changed(name) {
+			return req, hint("`backstop explain --help` shows an example", "explain needs --%s", name)
+		}
+	}
+	return req, nil
+}
+
+// explainLines answers the lines of the standard input.
+func (a *app) explainLines(ctx context.Context, d *daemon.Daemon, req daemon.ExplainRequest) error {
+	in := bufio.NewScanner(a.in)
+	for n := 1; in.Scan(); n++ {
+		word, arg, _ := strings.Cut(strings.TrimSpace(in.Text()), " ")
+		var err error
+		switch arg = strings.TrimSpace(arg); word {
+		case "client":
+			req.Client, err = parseClient(arg)
+		case "helo":
+			req.Helo = arg
+		case "from":
+			req.From, err = parseSender(arg)
+		case "to":
+			err = a.explainOne(ctx, d, req, arg)
+		case "":
+		default:
+			if !strings.HasPrefix(word, "#") {
+				err = hint("a line is `client IP`, `helo NAME`, `from ADDR` or `to ADDR`", "%q is not understood", word)
+			}
+		}
+		if err != nil {
+			return at(fmt.Sprintf("standard input:%d", n), err)
+		}
+	}
+	return in.Err()
+}
+
+func (a *app) explainOne(ctx context.Context, d *daemon.Daemon, req daemon.ExplainRequest, arg string) error {
+	if !req.Client.IsValid() {
+		return hint("write a line `client IP` before it", "no client is known for this recipient")
+	}
+	to, err := parseRecipient(arg)
+	if err != nil {
+		return err
+	}
+	req.To = append(req.To[:0:0], to)
+	res, err := d.Explain(ctx, req)
+	if err != nil {
+		return err
+	}
+	a.code = max(a.code, exitOf(res.Verdict))
+	if a.json {
+		return a.printJSON(res)
+	}
+	a.printf("%s: %s %s %s\n", to, res.Verdict, res.Rule, res.Reply)
+	return nil
+}
+
+// exitOf is the exit code for a verdict.
+func exitOf(verdict string) int {
+	switch verdict {
+	case "accept", "redirect":
+		return 0
+	case "refuse":
+		return 1
+	}
+	return 2
+}
+
+func (a *app) printExplained(res daemon.ExplainResult) error {
+	if a.json {
+		return a.printJSON(res)
+	}
+	t := a.table("rule", "finding", "effect", "ms")
+	for _, s := range res.Trail {
+		t.AppendRow([]any{s.Rule, s.Finding, s.Effect, fmt.Sprintf("%.1f", s.MS)})
+	}
+	a.printTable(t)
+	a.printf("\n")
+	for _, r := range res.Recipients {
+		if len(res.Recipients) > 1 {
+			a.printf("%s: %s, rule %s: %s\n", r.To, r.Verdict, r.Rule, r.Reply)
+		}
+	}
+	a.printf("%s at %s, rule %s\n", res.Verdict, res.Stage, res.Rule)
+	if res.Watched != "" {
+		a.printf("watch mode: without it, rule %s would have objected\n", res.Watched)
+	}
+	a.printf("%s\n", res.Reply)
+	return nil
+}
+
+// offline builds the daemon without starting it: to decide, not to serve.
+func (a *app) offline() (*daemon.Daemon, error) {
+	cfg, err := a.load()
+	if err != nil {
+		return nil, err
+	}
+	return daemon.New(cfg, daemon.Options{Offline: true})
+}

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// onTerminal says whether people read w.
+func onTerminal(w any) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// progress shows on a terminal, once work has taken a second, that it goes on:
+// text and, where there is a count, how far. On anything else it is silent. The
+// function returned ends it and wipes its line.
+func progress(w io.Writer, text string, count func() (done, total int)) (stop func()) {
+	if !onTerminal(w) {
+		return func() {}
+	}
+	quit, gone := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(gone)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for seconds := 1; ; seconds++ {
+			select {
+			case <-quit:
+				if seconds > 1 {
+					fmt.Fprint(w, "\r\x1b[K")
+				}
+				return
+			case <-tick.C:
+			}
+			if count != nil {
+				done, total := count()
+				fmt.Fprintf(w, "\r\x1b[K%s: %d of %d", text, done, total)
+			} else {
+				fmt.Fprintf(w, "\r\x1b[K%s, %d s", text, seconds)
+			}
+		}
+	}()
+	return sync.OnceFunc(func() { close(quit); <-gone })
+}
