@@ -97,41 +97,32 @@ func (b *Batch) Data() {
 
 // Do sends the group and reads the answers, one for each command that was sent: all of
 // them in one write where PIPELINING is offered, else one after another up to the
-// first MAIL that is refused. With an error, what was answered before it is returned too.
+// first MAIL that is refused. With an error, which is a *StepError, what was answered
+// before it is returned too.
 func (b *Batch) Do(ctx context.Context) ([]Response, error) {
 	c := b.c
 	defer c.guard(ctx)()
 	resps := make([]Response, 0, len(b.steps))
-	if len(b.steps) == 0 {
-		return resps, nil
+	group := len(b.steps)
+	if !c.caps.Pipelining || c.cfg.NoPipelining {
+		group = 1
 	}
-	if c.caps.Pipelining && !c.cfg.NoPipelining {
-		c.arm(c.cfg.Timeouts.of(b.steps[0]))
-		if _, err := c.nc.Write(c.w); err != nil {
-			return resps, c.broken(b.steps[0], err)
+	start := 0
+	for i := 0; i < len(b.steps); i += group {
+		end := b.ends[i+group-1]
+		c.arm(c.cfg.Timeouts.of(b.steps[i]))
+		if _, err := c.nc.Write(c.w[start:end]); err != nil {
+			return resps, c.broken(b.steps[i], err)
 		}
-		for _, s := range b.steps {
+		start = end
+		for _, s := range b.steps[i : i+group] {
 			resp, err := c.read(s)
 			if err != nil {
 				return resps, err
 			}
 			resps = append(resps, resp)
 		}
-		return resps, nil
-	}
-	start := 0
-	for i, s := range b.steps {
-		c.arm(c.cfg.Timeouts.of(s))
-		if _, err := c.nc.Write(c.w[start:b.ends[i]]); err != nil {
-			return resps, c.broken(s, err)
-		}
-		start = b.ends[i]
-		resp, err := c.read(s)
-		if err != nil {
-			return resps, err
-		}
-		resps = append(resps, resp)
-		if s == StepMail && resp.Class() != 2 {
+		if group == 1 && b.steps[i] == StepMail && resps[i].Class() != 2 {
 			break
 		}
 	}

@@ -159,7 +159,8 @@ type Client struct {
 	r     *bufio.Reader
 	w     []byte // what a batch writes
 	caps  Capabilities
-	armed time.Time
+	armed time.Time       // the deadline that is set
+	ctx   context.Context // of the call that runs, where it can end
 	batch Batch
 }
 
@@ -196,9 +197,13 @@ func (c *Client) guard(ctx context.Context) func() {
 	if ctx.Done() == nil {
 		return func() {}
 	}
+	c.ctx = ctx
 	nc := c.nc
 	stop := context.AfterFunc(ctx, func() { nc.Close() })
-	return func() { stop() }
+	return func() {
+		stop()
+		c.ctx = nil
+	}
 }
 
 // read reads one answer within the step's time.
@@ -211,15 +216,21 @@ func (c *Client) read(s Step) (Response, error) {
 	return resp, nil
 }
 
+// broken closes the connection and says at which step it was lost. Where ctx
+// ended, that is the reason, and not the connection closed for it.
 func (c *Client) broken(s Step, err error) error {
 	c.nc.Close()
+	if c.ctx != nil && c.ctx.Err() != nil {
+		err = context.Cause(c.ctx)
+	}
 	return &StepError{Step: s, Err: err}
 }
 
-// arm sets the deadline, but only where it differs from the one set by a second or more.
+// arm sets the deadline for reading and writing, unless the one that is set is
+// less than a second from it: moving it costs more than a small read.
 func (c *Client) arm(d time.Duration) {
 	want := time.Now().Add(d)
-	if diff := want.Sub(c.armed); d > 5*time.Second && diff > -time.Second && diff < time.Second {
+	if diff := want.Sub(c.armed); d > 5*time.Second && diff.Abs() < time.Second {
 		return
 	}
 	c.armed = want
