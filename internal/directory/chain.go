@@ -75,6 +75,7 @@ type link struct {
 	name   string
 	known  Known // nil: must be asked
 	judge  Judge // nil: takes its own yes for proof
+	blind  bool  // it is Anybody, whose yes proves nothing
 	relay  bool
 	lives  Lives
 }
@@ -87,6 +88,7 @@ func NewChain(name string, members ...Member) *Chain {
 		l := link{source: m.Source, name: m.Source.Name(), relay: m.Relay, lives: m.Lives}
 		l.known, _ = m.Source.(Known)
 		l.judge, _ = m.Source.(Judge)
+		_, l.blind = m.Source.(Anybody)
 		c.links[i] = l
 	}
 	return c

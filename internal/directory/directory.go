@@ -99,8 +99,9 @@ const (
 	maxRefreshing  = 64
 )
 
-// New makes a directory and reads what its store kept. A store that cannot be
-// read is reported to the logger and costs questions, nothing else.
+// New makes a directory and reads what its store kept, the newest first; what takes
+// longer than a second is read in the background. A store that cannot be read is
+// reported to the logger and costs questions, nothing else.
 func New(cfg Config) *Directory {
 	cfg.Lives = cfg.Lives.or(&Lives{
 		ExistsFor: 24 * time.Hour, Refresh: 6 * time.Hour, MaxStale: 7 * 24 * time.Hour,
@@ -126,7 +127,7 @@ func New(cfg Config) *Directory {
 	}
 	d.background, d.end = context.WithCancel(context.Background())
 	if cfg.Store != nil {
-		d.load()
+		d.startLoad()
 		d.startWriter()
 	}
 	return d
@@ -151,9 +152,9 @@ func (d *Directory) Close() error {
 func (d *Directory) Forget(ctx context.Context, p Pattern) (int, error) {
 	d.mu.Lock()
 	d.epoch++
-	n := d.cache.drop(func(e *entry) bool { return p.Match(e.addr) })
 	d.mu.Unlock()
-	return n, d.forgetStored(ctx, p)
+	err := d.forgetStored(ctx, p) // first: it waits for a start that still reads the store
+	return d.cache.drop(func(e *entry) bool { return p.Match(e.addr) }), err
 }
 
 // Counts says how many answers of each kind are remembered.

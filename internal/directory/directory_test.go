@@ -132,6 +132,7 @@ func TestChain(t *testing.T) {
 		{"list is silent, then no", []Source{names{}, source(1, no)}, no, "s1"},
 		{"list is silent, then away", []Source{names{}, source(1, away)}, away, "s1"},
 		{"list has the last word", []Source{names{"bob@example.com"}}, no, "list:names"},
+		{"anybody", []Source{names{}, Anybody{}}, yes, "anybody"},
 		{"nobody to ask", nil, away, "example.com"},
 		{"nonsense is not a no", []Source{source(0, evidence.Standing(99))}, away, "s0"},
 	} {
@@ -143,6 +144,9 @@ func TestChain(t *testing.T) {
 				members = append(members, Member{Source: s})
 			}
 			e := want(t, d, NewChain("example.com", members...), who, tt.want)
+			if e.Blind != (tt.by == "anybody") {
+				t.Errorf("blind: %v", e.Blind)
+			}
 			if e.Source != tt.by {
 				t.Errorf("said by %q, want %q", e.Source, tt.by)
 			}

@@ -96,7 +96,7 @@ func (d *Directory) one(ctx context.Context, l *link, q *Query, addr mail.Addres
 
 // fromList is the hot path of a refusal: no clock, no allocation.
 func (d *Directory) fromList(l *link, q *Query, addr mail.Address) Finding {
-	f := Finding{Source: l.name, Address: addr.Key()}
+	f := Finding{Source: l.name, Address: addr.Key(), Blind: l.blind}
 	f.Standing = l.known.Known(f.Address)
 	if f.Standing == evidence.NotAsked && q.Subaddress != "" {
 		// Here and not only at the end of the chain: a list that names the user spares

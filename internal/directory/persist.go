@@ -26,6 +26,8 @@ const (
 	// worth two minutes, are no longer kept; maxPending how many at all.
 	fewPending = 5_000
 	maxPending = 100_000
+	// loadWait is how long the start waits for the answers kept from before.
+	loadWait = time.Second
 	// sweepEvery is how often answers that are of no use any more are dropped.
 	sweepEvery = time.Hour
 	// keepMissing is how long a "missing" is kept beyond its use, to know it as repeated.
@@ -35,7 +37,26 @@ const (
 // errEnough ends a load when the cache is full.
 var errEnough = errors.New("the cache is full")
 
+// startLoad reads the store in the background, and waits for it a moment: the
+// newest answers come first, and a gateway that waits for all of a very full store would be
+// away the longer the more it knows.
+func (d *Directory) startLoad() {
+	done := make(chan struct{})
+	d.running.Go(func() {
+		defer close(done)
+		d.load()
+	})
+	t := time.NewTimer(loadWait)
+	defer t.Stop()
+	select {
+	case <-done:
+	case <-t.C:
+	}
+}
+
 func (d *Directory) load() {
+	d.write.store.Lock()
+	defer d.write.store.Unlock()
 	now := d.now().UnixNano()
 	n := 0
 	err := d.cfg.Store.Load(d.background, func(s Entry) error {
@@ -47,10 +68,15 @@ func (d *Directory) load() {
 			return nil
 		}
 		n++
-		d.cache.update(e.source, e.addr, func(*entry) *entry { return e })
+		d.cache.update(e.source, e.addr, func(old *entry) *entry {
+			if old != nil {
+				return nil // asked for since: younger
+			}
+			return e
+		})
 		return nil
 	})
-	if err != nil && !errors.Is(err, errEnough) {
+	if err != nil && !errors.Is(err, errEnough) && d.background.Err() == nil {
 		d.cfg.Logger.Error("the answers kept from before could not all be read; they will be asked for again", "read", n, "error", err)
 	}
 }

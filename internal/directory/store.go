@@ -23,7 +23,8 @@ type Entry struct {
 // Store keeps answers over a restart. Its methods are called from one
 // goroutine at a time.
 type Store interface {
-	// Load calls f for each entry until f fails, and returns f's error or its own.
+	// Load calls f for each entry, the youngest first, until f fails, and returns f's
+	// error or its own.
 	Load(ctx context.Context, f func(Entry) error) error
 	// Save writes the entries, all or none; an entry replaces the one of the same
 	// source and address.

@@ -157,10 +157,10 @@ func (s *Source) askForNobody(ctx context.Context, domain string) (accepted, ref
 			continue
 		}
 		saw = append(saw, fmt.Sprintf("<%s>: %s", addr, describe(r)))
-		switch smtp.ClassifyRcpt(r) {
-		case smtp.RcptExists:
+		switch {
+		case r.Class() == 2:
 			accepted++
-		case smtp.RcptMissing:
+		case smtp.ClassifyRcpt(r) == smtp.RcptMissing:
 			refused++
 		}
 	}
