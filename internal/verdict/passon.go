@@ -23,8 +23,8 @@ func (r Rules) passOn(a evidence.Answer, own string) finding {
 	case evidence.OutcomeUnsupported:
 		f.effect, f.reply = Refuse, unsupported(a.Unsupported)
 	case evidence.OutcomeRefused:
-		if a.Step < evidence.StepMail || !aboutMail(a.Code) {
-			f.effect, f.reply = Defer, replyUnreachable
+		if a.Step < evidence.StepRcpt || !aboutMail(a.Code) {
+			f.effect, f.reply = Defer, replyNotTaken
 			break
 		}
 		f.effect = Refuse
@@ -32,7 +32,7 @@ func (r Rules) passOn(a evidence.Answer, own string) finding {
 	case evidence.OutcomeDeferred:
 		f.effect = Defer
 		if a.Step < evidence.StepMail {
-			f.reply = replyUnreachable
+			f.reply = replyNotTaken
 			break
 		}
 		f.reply = r.compose(a, own)

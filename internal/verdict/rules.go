@@ -62,6 +62,7 @@ var (
 	replyLoop        = mail.MustReply(554, "5.4.6", "The message is going around in a loop")
 	replySilent      = mail.MustReply(451, "4.4.2", "The message may or may not have been taken, send it again")
 	replyUnreachable = mail.MustReply(451, "4.4.1", "The mail server of this domain cannot be reached, try again later")
+	replyNotTaken    = mail.MustReply(451, "4.7.1", "The mail server of this domain does not take this mail from us now, try again later")
 	replyLost        = mail.MustReply(451, "4.4.2", "The mail server of this domain hung up, try again later")
 	replyInternal    = mail.MustReply(451, "4.3.0", "Temporary failure, reference")
 	replyRcptOK      = mail.MustReply(250, "2.1.5", "Ok")
@@ -178,13 +179,15 @@ func (r Rules) recipientUnverified(c *evidence.Case) finding {
 	return finding{}
 }
 
-// notReached says that the question never got to the point where the recipient was judged.
+// notReached says that the question never got to the point where the recipient
+// was judged. A refusal of MAIL belongs here: it may mean the sender, and as often it means
+// us ("client was not authenticated"), which is no fault of the sender's.
 func notReached(a evidence.Answer) bool {
 	switch a.Outcome {
 	case evidence.OutcomeUnreachable, evidence.OutcomeSilent:
 		return true
 	case evidence.OutcomeRefused, evidence.OutcomeDeferred:
-		return a.Step < evidence.StepMail
+		return a.Step < evidence.StepRcpt
 	}
 	return false
 }
@@ -203,11 +206,7 @@ func (r Rules) downstreamRecipient(c *evidence.Case) finding {
 	if c.Downstream.Outcome == evidence.OutcomeNotAsked {
 		return ask(evidence.AskDownstreamRecipient)
 	}
-	own := "Recipient address rejected by the mail server of this domain"
-	if c.Downstream.Step == evidence.StepMail {
-		own = "Sender address rejected by the mail server of this domain"
-	}
-	return r.passOn(c.Downstream, own).about(c.To.String())
+	return r.passOn(c.Downstream, "Recipient address rejected by the mail server of this domain").about(c.To.String())
 }
 
 func (r Rules) messageSize(c *evidence.Case) finding {

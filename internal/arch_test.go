@@ -1,0 +1,183 @@
+// Package internal holds nothing but the test that keeps the floors apart.
+package internal
+
+import (
+	"go/build"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// floors says which package stands on which floor. A package imports only lower
+// floors; packages of one floor are strangers. docs/design/floors.md tells the why of each.
+var floors = map[string]int{
+	// Words: no I/O, no other package of ours.
+	"mail": 0,
+	// Ground: files and sockets.
+	"safefile": 0, "listen": 0,
+	// Knowledge: what may be known of a transaction, and what follows is its form.
+	"evidence": 1,
+	// Wires: protocols, both ends, nothing else. They know words only.
+	"smtp": 1,
+	// Where mail goes, which the configuration is made of.
+	"route": 2, "config": 3,
+	// Rules: evidence in, reply out.
+	"verdict": 3,
+	// Services.
+	"directory": 3, "relay": 3, "journal": 3, "metrics": 3,
+	// Plugs: one outside system each.
+	"directory/list": 4, "directory/callahead": 4, "store/sqlite": 4,
+	// The heart.
+	"session": 5,
+	// Doors.
+	"smtpd": 6,
+	// The whole.
+	"daemon": 7,
+	// A mail server with three mailboxes, for trying.
+	"demo": 7,
+	// Tests only: they may use everything below the commands.
+	"mailtest": 8, "mailtest/rig": 9,
+}
+
+// only lists who may import a thing, when nearly nobody may.
+var only = []struct {
+	what    string
+	allowed []string
+	why     string
+}{
+	{"backstop/internal/directory/list", []string{"daemon"}, "only the daemon plugs sources in"},
+	{"backstop/internal/directory/callahead", []string{"daemon"}, "only the daemon plugs sources in"},
+	{"backstop/internal/store/sqlite", []string{"daemon"}, "only the daemon chooses the store"},
+	{"modernc.org/sqlite", []string{"store/sqlite"}, "one room for the database"},
+	{"github.com/pelletier/go-toml/v2", []string{"config"}, "one room for the file format"},
+	{"github.com/pelletier/go-toml/v2/unstable", []string{"config"}, "one room for the file format"},
+	{"github.com/pires/go-proxyproto", []string{"listen"}, "one room for the PROXY header"},
+	{"github.com/prometheus/client_golang/prometheus", []string{"metrics"}, "the others count through metrics"},
+	{"github.com/emersion/go-smtp", []string{"mailtest", "mailtest/rig"}, "an independent peer in tests, never in the product"},
+	{"crypto/tls", []string{"smtp", "config", "relay", "directory/callahead", "daemon", "mailtest", "mailtest/rig"}, "certificates are a matter of the wires and their configuration"},
+	{"net/http", []string{"daemon", "metrics"}, "HTTP is a door"},
+	{"os/exec", []string{"mailtest", "mailtest/rig"}, "the product runs no other program"},
+	{"math/rand", nil, "math/rand/v2 or crypto/rand"},
+	{"unsafe", nil, "nothing here needs it"},
+}
+
+// pure packages do no I/O and read no clock.
+var pure = map[string][]string{
+	"mail":     {"os", "net", "time", "io", "log/slog"},
+	"evidence": {"os", "net", "io", "log/slog"},
+	"verdict":  {"os", "net", "io", "log/slog"},
+}
+
+// dialers are the packages that may open a connection to somebody.
+var dialers = map[string]bool{
+	"relay": true, "directory/callahead": true, "mailtest": true, "mailtest/rig": true,
+	"listen": true, // only to see whether a unix socket found lying about is still served
+	"demo":   true, // plays the flood against its own gateway
+}
+
+type pkg struct {
+	name    string
+	imports []string
+	files   []string
+}
+
+// packages reads the imports of every package below internal, tests left out.
+func packages(t *testing.T) []pkg {
+	t.Helper()
+	var all []pkg
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() || path == "." {
+			return err
+		}
+		if d.Name() == "testdata" {
+			return filepath.SkipDir
+		}
+		p, err := build.ImportDir(path, 0)
+		if _, empty := err.(*build.NoGoError); empty {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		one := pkg{name: filepath.ToSlash(path), imports: p.Imports}
+		for _, f := range p.GoFiles {
+			one.files = append(one.files, filepath.Join(path, f))
+		}
+		all = append(all, one)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func TestFloors(t *testing.T) {
+	seen := map[string]bool{}
+	for _, p := range packages(t) {
+		seen[p.name] = true
+		floor, known := floors[p.name]
+		if !known {
+			t.Errorf("%s stands on no floor: give it one in the table, and say why in docs/design/floors.md", p.name)
+			continue
+		}
+		for _, imp := range p.imports {
+			other, ours := strings.CutPrefix(imp, "backstop/internal/")
+			if !ours {
+				continue
+			}
+			if floors[other] >= floor {
+				t.Errorf("%s (floor %d) imports %s (floor %d): only lower floors may be imported", p.name, floor, other, floors[other])
+			}
+			if p.name == "smtp" && other != "mail" {
+				t.Errorf("smtp imports %s: a wire knows words, and nothing of what they mean", other)
+			}
+		}
+	}
+	for name := range floors {
+		if !seen[name] {
+			t.Errorf("the table names %s, which is not there", name)
+		}
+	}
+}
+
+func TestOnly(t *testing.T) {
+	for _, p := range packages(t) {
+		for _, imp := range p.imports {
+			for _, o := range only {
+				if imp == o.what && !has(o.allowed, p.name) && imp != "backstop/internal/"+p.name {
+					t.Errorf("%s imports %s: %s", p.name, imp, o.why)
+				}
+			}
+			if has(pure[p.name], imp) && !(p.name == "evidence" && imp == "time") {
+				t.Errorf("%s imports %s: it does no I/O and reads no clock", p.name, imp)
+			}
+		}
+	}
+}
+
+// TestDialers finds who opens connections, by the words with which it is done.
+func TestDialers(t *testing.T) {
+	words := []string{"net.Dial(", "net.DialTimeout(", "net.Dialer{", "tls.Dial(", "http.Get(", "http.Client{", "http.DefaultClient"}
+	for _, p := range packages(t) {
+		if dialers[p.name] {
+			continue
+		}
+		for _, f := range p.files {
+			src, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, w := range words {
+				if strings.Contains(string(src), w) {
+					t.Errorf("%s has %s: only relay and the plugs ask others, so that budgets and breakers hold", f, w)
+				}
+			}
+		}
+	}
+}
+
+func has(list []string, s string) bool { return slices.Contains(list, s) }
