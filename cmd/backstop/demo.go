@@ -91,11 +91,14 @@ type stage struct {
 	dir       string
 }
 
+func (s *stage) mailboxDir() string { return filepath.Join(s.dir, "mailboxes") }
+func (s *stage) stateDir() string   { return filepath.Join(s.dir, "state") }
+
 // startStage starts the mail server and the gateway before it.
 func (a *app) startStage(ctx context.Context, listen, dir string, quiet bool) (*stage, error) {
-	s := &stage{dir: filepath.Join(dir, "mailboxes")}
+	s := &stage{dir: dir}
 	var err error
-	if s.mailboxes, err = demo.NewMailServer(s.dir, demoDomain, "alice", "bob", "postmaster"); err != nil {
+	if s.mailboxes, err = demo.NewMailServer(s.mailboxDir(), demoDomain, "alice", "bob", "postmaster"); err != nil {
 		return nil, err
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -103,15 +106,15 @@ func (a *app) startStage(ctx context.Context, listen, dir string, quiet bool) (*
 		return nil, err
 	}
 	go s.mailboxes.Serve(l) // its end is strike's, and an earlier one shows in the gateway's answers
-	if err := a.startGateway(ctx, s, listen, l.Addr().String(), dir, quiet); err != nil {
+	if err := a.startGateway(ctx, s, listen, l.Addr().String(), quiet); err != nil {
 		return nil, errors.Join(demoPortHint(err, listen), s.strike())
 	}
 	return s, nil
 }
 
-func (a *app) startGateway(ctx context.Context, s *stage, listen, behind, dir string, quiet bool) error {
+func (a *app) startGateway(ctx context.Context, s *stage, listen, behind string, quiet bool) error {
 	relay := fmt.Sprintf("%s=smtp://%s?tls=off", demoDomain, behind)
-	cfg, err := config.FromFlags([]string{listen}, []string{relay}, filepath.Join(dir, "state"))
+	cfg, err := config.FromFlags([]string{listen}, []string{relay}, s.stateDir())
 	if err != nil {
 		return err
 	}
@@ -164,14 +167,15 @@ func (a *app) tryThis(s *stage) {
 	a.printf(`The gateway listens on %[1]s. Behind it is a mail server that knows
 alice, bob and postmaster@%[2]s, and nobody else.
 
-Mailboxes:  %[3]s/{alice,bob,postmaster}
+Mailboxes: %[3]s/{alice,bob,postmaster}
 
 Try, in another terminal:
 
-  a user who exists: taken, and in the mailbox at once
+  a user who exists: the mailbox's own 250 comes through, and the mail is in it
     swaks --server %[1]s --from you@example.org --to alice@%[2]s
+    -> 250 2.0.0 Ok: taken by the mail server of the recipient
 
-  nobody: refused in the same conversation, so nobody ever has to bounce it
+  nobody: refused in the same conversation, so that nobody ever has to bounce it
     swaks --server %[1]s --from you@example.org --to nobody@%[2]s
     -> 550 5.1.1 <nobody@%[2]s>: Recipient address rejected: User unknown
 
@@ -179,15 +183,16 @@ Try, in another terminal:
     swaks --server %[1]s --from you@example.org --to someone@example.net
     -> 554 5.7.1 <someone@example.net>: Relay access denied
 
-  the same without swaks
-    { sleep 1; printf 'EHLO me\r\nMAIL FROM:<you@example.org>\r\nRCPT TO:<nobody@%[2]s>\r\nQUIT\r\n'; sleep 1; } | nc %[4]s %[5]s
+  nobody again, with bash alone
+    (exec 3<>/dev/tcp/%[4]s/%[5]s; sleep 1; printf 'EHLO me\r\nMAIL FROM:<you@example.org>\r\nRCPT TO:<nobody@%[2]s>\r\nQUIT\r\n' >&3; cat <&3)
 
-  a flood of forged mail, and what would have bounced
+  how the gateway is, and a flood of forged mail
+    backstop status --state %[6]s
     backstop demo --flood --listen 127.0.0.1:0
 
 Each decision is printed here. Ctrl-C ends the demo.
 
-`, s.addr, demoDomain, s.dir, host, port)
+`, s.addr, demoDomain, s.mailboxDir(), host, port, s.stateDir())
 }
 
 // playFlood plays the flood and prints its little table.
@@ -233,7 +238,7 @@ func (a *app) printFlood(r demo.Result) {
 		row("deferred", r.Deferred, "answered 4xx or cut off: this should not be")
 	}
 	row("would have bounced", r.WouldHaveBounced, "without the gateway, to people who never wrote")
-	row("did bounce", r.Bounced, "")
+	row("did bounce", r.Bounced, "accepted, and in no mailbox")
 	row("time", r.Took.Round(time.Millisecond), fmt.Sprintf("%.0f messages a second", float64(r.Sent)/r.Took.Seconds()))
 	row("CPU", r.CPU.Round(time.Millisecond), fmt.Sprintf("%d us a message, for sender, gateway and mail server together", r.CPU.Microseconds()/int64(r.Sent)))
 	a.printTable(t)

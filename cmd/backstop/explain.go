@@ -27,8 +27,8 @@ func (a *app) explain() *cobra.Command {
 		Long: "Prints every rule that was weighed, what it found, and the SMTP reply.\n\n" +
 			"With - it reads lines `client IP`, `helo NAME`, `from ADDR` and `to ADDR` from the\n" +
 			"standard input, and answers each `to` line with what was given before it.\n\n" +
-			"The exit code is 0 for accept, 1 for refuse, 2 for defer, 3 for an error; where several\n" +
-			"recipients or lines were asked for, it is that of the worst.",
+			"The exit code is 0 for accept, 1 for refuse, 2 for defer, 3 for an error. Of several\n" +
+			"recipients or lines the worst counts: refused before deferred before accepted.",
 		Example: "  backstop explain --client 192.0.2.7 --from ann@example.org --to bob@example.com\n" +
 			"  backstop explain --client 192.0.2.7 --from '<>' --to bob@example.com --no-ask --json\n" +
 			"  printf 'client 192.0.2.7\\nfrom ann@example.org\\nto bob@example.com\\n' | backstop explain -",
@@ -52,7 +52,7 @@ func (a *app) explain() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a.code = max(a.code, exitOf(res.Verdict))
+			a.code = worse(a.code, exitOf(res.Verdict))
 			return a.printExplained(res)
 		},
 	}
@@ -151,7 +151,7 @@ func (a *app) explainOne(ctx context.Context, d *daemon.Daemon, req daemon.Expla
 	if err != nil {
 		return err
 	}
-	a.code = max(a.code, exitOf(res.Verdict))
+	a.code = worse(a.code, exitOf(res.Verdict))
 	if a.json {
 		return a.printJSON(res)
 	}
@@ -170,6 +170,14 @@ func exitOf(verdict string) int {
 	return 2
 }
 
+// worse is the exit code of the worse of two verdicts: refused, deferred, accepted.
+func worse(a, b int) int {
+	if a == 1 || b == 1 {
+		return 1
+	}
+	return max(a, b)
+}
+
 func (a *app) printExplained(res daemon.ExplainResult) error {
 	if a.json {
 		return a.printJSON(res)
@@ -180,10 +188,11 @@ func (a *app) printExplained(res daemon.ExplainResult) error {
 	}
 	a.printTable(t)
 	a.printf("\n")
-	for _, r := range res.Recipients {
-		if len(res.Recipients) > 1 {
-			a.printf("%s: %s, rule %s: %s\n", r.To, r.Verdict, r.Rule, r.Reply)
+	if len(res.Recipients) > 1 {
+		for _, r := range res.Recipients {
+			a.printf("%s: %s, rule %s\n%s\n", r.To, r.Verdict, r.Rule, r.Reply)
 		}
+		a.printf("\nall in all: ")
 	}
 	a.printf("%s at %s, rule %s\n", res.Verdict, res.Stage, res.Rule)
 	if res.Watched != "" {

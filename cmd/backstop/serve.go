@@ -69,7 +69,6 @@ func (a *app) runDaemon(ctx context.Context, load func() (*config.Config, error)
 	if err != nil {
 		return err
 	}
-	a.printWarnings(cfg)
 	lines := journal.New(a.err, logFormat(a.err))
 	defer lines.Close()
 	log := slog.New(lines.Handler())
