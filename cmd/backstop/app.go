@@ -91,6 +91,9 @@ func (a *app) table(head ...any) table.Writer {
 
 // printTable writes t without the spaces that pad its last column.
 func (a *app) printTable(t table.Writer) {
+	if t.Length() == 0 {
+		return
+	}
 	for line := range strings.Lines(t.Render() + "\n") {
 		a.printf("%s\n", strings.TrimRight(line, " \n"))
 	}

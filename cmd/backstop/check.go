@@ -1,21 +1,25 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
 
+	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
 	"backstop/internal/config"
+	"backstop/internal/daemon"
 )
 
 // checkReport is what `backstop check --json` prints.
 type checkReport struct {
-	File     string        `json:"file"`
-	OK       bool          `json:"ok"`
-	Problems []problemJSON `json:"problems"`
-	Warnings []problemJSON `json:"warnings"`
+	File     string          `json:"file"`
+	OK       bool            `json:"ok"`
+	Problems []problemJSON   `json:"problems"`
+	Warnings []problemJSON   `json:"warnings"`
+	Asked    []daemon.Probed `json:"asked,omitempty"`
 }
 
 type problemJSON struct {
@@ -27,44 +31,93 @@ type problemJSON struct {
 }
 
 func (a *app) check() *cobra.Command {
+	var ask bool
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "Read the configuration and say what is wrong, all of it",
 		Long: "Finds everything that serve would refuse, with line and column, and warns of what is\n" +
-			"allowed and probably not meant.",
-		Example: "  backstop check --config ./backstop.toml",
+			"allowed and probably not meant. Nobody is asked anything, except with --ask: then each\n" +
+			"source is asked about somebody who cannot exist, and each downstream about its\n" +
+			"postmaster. No mail is sent.",
+		Example: "  backstop check --config ./backstop.toml\n  backstop check --ask",
 		Args:    wants(0, 0, "no argument"),
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := a.load()
-			if a.json {
-				return a.checkJSON(cfg, err)
-			}
+			r, err := report(a.file, cfg, err)
 			if err != nil {
 				return err
 			}
-			a.printWarnings(cfg)
-			a.printf("%s: in order. %s\n", a.file, summary(cfg))
-			return nil
+			if ask && r.OK {
+				if r.Asked, err = a.probe(c.Context()); err != nil {
+					return err
+				}
+			}
+			return a.printReport(r, cfg)
 		},
 	}
+	c.Flags().BoolVar(&ask, "ask", false, "also ask each source and each downstream whether it answers")
 	return c
 }
 
-func (a *app) checkJSON(cfg *config.Config, err error) error {
-	r := checkReport{File: a.file, OK: err == nil, Problems: []problemJSON{}, Warnings: []problemJSON{}}
-	var list *config.Errors
-	switch {
-	case errors.As(err, &list):
-		r.Problems = problems(list.List)
-	case err != nil:
-		return err
-	default:
+// report puts the mistakes of a configuration into their JSON form; an error
+// that is no list of mistakes is returned.
+func report(file string, cfg *config.Config, err error) (checkReport, error) {
+	r := checkReport{File: file, OK: err == nil, Problems: []problemJSON{}, Warnings: []problemJSON{}}
+	if err == nil {
 		r.Warnings = problems(cfg.Warnings)
+		return r, nil
 	}
+	var list *config.Errors
+	if !errors.As(err, &list) {
+		return r, err
+	}
+	r.Problems = problems(list.List)
+	return r, nil
+}
+
+// probe asks sources and downstreams.
+func (a *app) probe(ctx context.Context) ([]daemon.Probed, error) {
+	d, err := a.offline()
+	if err != nil {
+		return nil, err
+	}
+	defer d.Stop(context.WithoutCancel(ctx))
+	defer progress(a.err, "asking", nil)()
+	return d.Probe(ctx), nil
+}
+
+// printReport prints r, of cfg where there is one, and sets the exit code.
+func (a *app) printReport(r checkReport, cfg *config.Config) error {
 	if !r.OK {
 		a.code = 1
 	}
-	return a.printJSON(r)
+	for _, p := range r.Asked {
+		if p.State == "down" {
+			a.code = 1
+		}
+	}
+	if a.json {
+		return a.printJSON(r)
+	}
+	for _, p := range r.Problems {
+		a.complainOne(config.Problem(p).String(), p.Hint)
+	}
+	for _, w := range r.Warnings {
+		a.complainOne("warning: "+config.Problem(w).String(), w.Hint)
+	}
+	if !r.OK {
+		return nil
+	}
+	a.printf("%s: in order. %s\n", r.File, summary(cfg))
+	if len(r.Asked) > 0 {
+		a.printf("\n")
+	}
+	t := a.table()
+	for _, p := range r.Asked {
+		t.AppendRow(table.Row{p.Kind, p.Name, p.State, fmt.Sprintf("%.1f ms", p.MS), p.Detail})
+	}
+	a.printTable(t)
+	return nil
 }
 
 func problems(list []config.Problem) []problemJSON {
@@ -73,16 +126,6 @@ func problems(list []config.Problem) []problemJSON {
 		out[i] = problemJSON(p)
 	}
 	return out
-}
-
-// printWarnings says on the standard error what is allowed and probably not meant.
-func (a *app) printWarnings(cfg *config.Config) {
-	for _, w := range cfg.Warnings {
-		fmt.Fprintf(a.err, "backstop: warning: %s\n", oneLine(w.String()))
-		if w.Hint != "" {
-			fmt.Fprintf(a.err, "backstop: hint: %s\n", oneLine(w.Hint))
-		}
-	}
 }
 
 // summary is what a configuration sets up, in one sentence.

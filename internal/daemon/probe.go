@@ -1,0 +1,101 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"backstop/internal/directory"
+	"backstop/internal/evidence"
+	"backstop/internal/mail"
+	"backstop/internal/relay"
+	"backstop/internal/session"
+	"backstop/internal/smtp"
+)
+
+// Probed is what one source or downstream answered to a question of ours.
+type Probed struct {
+	Kind   string  `json:"kind"` // source or downstream
+	Name   string  `json:"name"`
+	State  string  `json:"state"` // up, blind, down
+	Detail string  `json:"detail,omitempty"`
+	MS     float64 `json:"ms"`
+}
+
+// Probe asks each domain's sources about somebody who cannot exist, and each
+// downstream, up to RCPT and no further, about the postmaster that it must have
+// (RFC 5321, 4.5.1). No mail is sent.
+func (d *Daemon) Probe(ctx context.Context) []Probed {
+	s := d.current.Load()
+	var all []Probed
+	asked := map[string]bool{}
+	add := func(p Probed) {
+		if !asked[p.Kind+p.Name] {
+			asked[p.Kind+p.Name] = true
+			all = append(all, p)
+		}
+	}
+	for i := range s.cfg.Domains {
+		dom := s.domains[s.cfg.Routes.Find(s.cfg.Domains[i].Name)]
+		for _, p := range d.probeSources(ctx, dom) {
+			add(p)
+		}
+		if !asked["downstream"+dom.Relay.Name()] {
+			add(s.probeDownstream(ctx, dom))
+		}
+	}
+	return all
+}
+
+func (d *Daemon) probeSources(ctx context.Context, dom *session.Domain) []Probed {
+	nobody, err := mail.ParseAddress("nobody-" + mail.NewID().String() + "@" + dom.Route.Name)
+	if err != nil {
+		return []Probed{{Kind: "source", Name: dom.Route.Name, State: stateDown, Detail: err.Error()}}
+	}
+	_, steps := d.directory.Trace(ctx, dom.Chain, directory.Query{Address: nobody})
+	var all []Probed
+	for _, f := range steps {
+		p := Probed{Kind: "source", Name: f.Source, State: stateUp, Detail: f.Detail, MS: millis(f.Took)}
+		switch {
+		case f.Standing == evidence.Unavailable:
+			p.State = stateDown
+		case f.Standing == evidence.Exists || f.Blind:
+			p.State, p.Detail = stateBlind, "it says that "+nobody.String()+" exists, as it would of anybody"
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+// probeDownstream takes a refusal of the postmaster for an answer too: who
+// refuses a recipient can be talked to.
+func (s *setup) probeDownstream(ctx context.Context, dom *session.Domain) Probed {
+	p := Probed{Kind: "downstream", Name: dom.Relay.Name(), State: stateDown}
+	to, err := mail.ParseAddress("postmaster@" + dom.Route.Name)
+	if err != nil {
+		p.Detail = err.Error()
+		return p
+	}
+	start := time.Now()
+	tx := dom.Relay.Begin(ctx, relay.Envelope{Client: evidence.Client{
+		Addr: netip.AddrFrom4([4]byte{127, 0, 0, 1}), Helo: s.cfg.Hostname, Protocol: "ESMTP",
+	}})
+	a := tx.Rcpt(ctx, to, smtp.RcptParams{})
+	tx.Abort()
+	p.MS, p.Detail = millis(time.Since(start)), a.Text
+	if a.Code != 0 {
+		p.Detail = fmt.Sprintf("%d %s %s", a.Code, a.Status, a.Text)
+	}
+	switch {
+	case a.Outcome == evidence.OutcomeAccepted:
+		p.State = stateUp
+	case a.Step == evidence.StepRcpt && a.Code != 0:
+		p.State, p.Detail = stateUp, "it answers, and does not take "+to.String()+": "+p.Detail
+	case a.Step != evidence.StepNone:
+		p.Detail = "at " + a.Step.String() + ": " + p.Detail
+	}
+	return p
+}
+
+func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
