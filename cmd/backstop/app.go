@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -10,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"backstop/internal/config"
+	"backstop/internal/daemon"
 )
 
 // defaultConfig is the file that is read when --config does not name one.
@@ -64,6 +67,20 @@ func group(c *cobra.Command) {
 
 // load reads the configuration that --config names.
 func (a *app) load() (*config.Config, error) { return config.Load(a.file) }
+
+// offline builds the daemon of the configuration without starting it, to decide
+// and not to serve, and gives it to f.
+func (a *app) offline(ctx context.Context, f func(*daemon.Daemon) error) error {
+	cfg, err := a.load()
+	if err != nil {
+		return err
+	}
+	d, err := daemon.New(cfg, daemon.Options{Offline: true})
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(d), d.Stop(context.WithoutCancel(ctx)))
+}
 
 // printJSON writes v as one line.
 func (a *app) printJSON(v any) error {

@@ -76,14 +76,13 @@ func report(file string, cfg *config.Config, err error) (checkReport, error) {
 }
 
 // probe asks sources and downstreams.
-func (a *app) probe(ctx context.Context) ([]daemon.Probed, error) {
-	d, err := a.offline()
-	if err != nil {
-		return nil, err
-	}
-	defer d.Stop(context.WithoutCancel(ctx))
+func (a *app) probe(ctx context.Context) (asked []daemon.Probed, err error) {
 	defer progress(a.err, "asking", nil)()
-	return d.Probe(ctx), nil
+	err = a.offline(ctx, func(d *daemon.Daemon) error {
+		asked = d.Probe(ctx)
+		return nil
+	})
+	return asked, err
 }
 
 // printReport prints r, of cfg where there is one, and sets the exit code.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -22,15 +23,6 @@ func (a *app) directory() *cobra.Command {
 	return c
 }
 
-// domainStat is one domain as `directory stat --json` lists it.
-type domainStat struct {
-	Domain  string    `json:"domain"`
-	Exists  int       `json:"exists"`
-	Missing int       `json:"missing"`
-	Oldest  time.Time `json:"oldest,omitzero"`
-	Newest  time.Time `json:"newest,omitzero"`
-}
-
 func (a *app) directoryStat() *cobra.Command {
 	var state string
 	c := &cobra.Command{
@@ -43,12 +35,16 @@ func (a *app) directoryStat() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var stats []domainStat
-			if err := daemon.ask(c.Context(), http.MethodGet, "/directory/stat", nil, &stats); err != nil {
+			var answer json.RawMessage
+			if err := daemon.ask(c.Context(), http.MethodGet, "/directory/stat", nil, &answer); err != nil {
 				return err
 			}
 			if a.json {
-				return a.printJSON(stats)
+				return a.printJSON(answer)
+			}
+			var stats []directory.DomainStat
+			if err := json.Unmarshal(answer, &stats); err != nil {
+				return err
 			}
 			if len(stats) == 0 {
 				a.printf("nothing is remembered yet\n")

@@ -38,22 +38,16 @@ func (a *app) explain() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			d, err := a.offline()
-			if err != nil {
-				return err
-			}
-			defer d.Stop(context.WithoutCancel(c.Context()))
-			if len(args) > 0 {
-				return a.explainLines(c.Context(), d, req)
-			}
-			stop := progress(a.err, "asking", nil)
-			res, err := d.Explain(c.Context(), req)
-			stop()
-			if err != nil {
-				return err
-			}
-			a.code = worse(a.code, exitOf(res.Verdict))
-			return a.printExplained(res)
+			return a.offline(c.Context(), func(d *daemon.Daemon) error {
+				if len(args) > 0 {
+					return a.explainLines(c.Context(), d, req)
+				}
+				res, err := a.decide(c.Context(), d, req)
+				if err != nil {
+					return err
+				}
+				return a.printExplained(res)
+			})
 		},
 	}
 	c.Flags().StringVar(&f.client, "client", "", "the client's `IP` address")
@@ -147,16 +141,25 @@ func (a *app) explainOne(ctx context.Context, d *daemon.Daemon, req daemon.Expla
 		return err
 	}
 	req.To = append(req.To[:0:0], to)
-	res, err := d.Explain(ctx, req)
+	res, err := a.decide(ctx, d, req)
 	if err != nil {
 		return err
 	}
-	a.code = worse(a.code, exitOf(res.Verdict))
 	if a.json {
 		return a.printJSON(res)
 	}
 	a.printf("%s: %s %s %s\n", to, res.Verdict, res.Rule, res.Reply)
 	return nil
+}
+
+// decide asks for one verdict and notes its exit code.
+func (a *app) decide(ctx context.Context, d *daemon.Daemon, req daemon.ExplainRequest) (daemon.ExplainResult, error) {
+	defer progress(a.err, "asking", nil)()
+	res, err := d.Explain(ctx, req)
+	if err == nil {
+		a.code = worse(a.code, exitOf(res.Verdict))
+	}
+	return res, err
 }
 
 // exitOf is the exit code for a verdict.
@@ -200,13 +203,4 @@ func (a *app) printExplained(res daemon.ExplainResult) error {
 	}
 	a.printf("%s\n", res.Reply)
 	return nil
-}
-
-// offline builds the daemon without starting it: to decide, not to serve.
-func (a *app) offline() (*daemon.Daemon, error) {
-	cfg, err := a.load()
-	if err != nil {
-		return nil, err
-	}
-	return daemon.New(cfg, daemon.Options{Offline: true})
 }

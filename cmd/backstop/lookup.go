@@ -12,6 +12,7 @@ import (
 
 	"backstop/internal/daemon"
 	"backstop/internal/evidence"
+	"backstop/internal/mail"
 )
 
 func (a *app) lookup() *cobra.Command {
@@ -31,32 +32,35 @@ func (a *app) lookup() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			d, err := a.offline()
-			if err != nil {
-				return err
-			}
-			defer d.Stop(context.WithoutCancel(c.Context()))
-			for _, arg := range args {
-				addr, err := parseRecipient(arg)
-				if err != nil {
-					return err
-				}
-				stop := progress(a.err, "asking about "+addr.String(), nil)
-				res, err := d.Lookup(c.Context(), addr, daemon.LookupOptions{At: at, NoAsk: noAsk})
-				stop()
-				if err != nil {
-					return err
-				}
-				if err := a.printLookup(res); err != nil {
+			addrs := make([]mail.Address, len(args))
+			for i, arg := range args {
+				if addrs[i], err = parseRecipient(arg); err != nil {
 					return err
 				}
 			}
-			return nil
+			return a.offline(c.Context(), func(d *daemon.Daemon) error {
+				for _, addr := range addrs {
+					if err := a.lookupOne(c.Context(), d, addr, daemon.LookupOptions{At: at, NoAsk: noAsk}); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
 		},
 	}
 	c.Flags().StringVar(&atText, "at", "", "ask as at this `TIME` (RFC 3339)")
 	c.Flags().BoolVar(&noAsk, "no-ask", false, "consult no other server: only lists and what is remembered")
 	return c
+}
+
+func (a *app) lookupOne(ctx context.Context, d *daemon.Daemon, addr mail.Address, o daemon.LookupOptions) error {
+	stop := progress(a.err, "asking about "+addr.String(), nil)
+	res, err := d.Lookup(ctx, addr, o)
+	stop()
+	if err != nil {
+		return err
+	}
+	return a.printLookup(res)
 }
 
 func (a *app) printLookup(res daemon.LookupResult) error {
