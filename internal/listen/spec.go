@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -114,7 +115,10 @@ func (s Spec) Listen() (net.Listener, error) {
 	case "systemd":
 		return inherited(s.Address)
 	}
-	l, err := net.Listen(s.Network, s.Address)
+	// No TCP keep-alive: every read has a deadline of its own, and four system
+	// calls a connection are a fiftieth of what a refusal costs.
+	lc := net.ListenConfig{KeepAlive: -1}
+	l, err := lc.Listen(context.Background(), s.Network, s.Address)
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s: %w", s, reason(err))
 	}

@@ -22,6 +22,7 @@ const (
 )
 
 var largeBuffers = sync.Pool{New: func() any { b := make([]byte, largeBuffer); return &b }}
+var smallBuffers = sync.Pool{New: func() any { b := make([]byte, smallBuffer); return &b }}
 var writeBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }}
 
 // Conn is one connection of a Server.
@@ -104,7 +105,9 @@ func (c *Conn) serve() {
 	c.now = time.Now()
 	c.sessionBy = c.now.Add(c.cfg.Timeouts.Session)
 	c.setPeer()
-	c.small = make([]byte, smallBuffer)
+	small := smallBuffers.Get().(*[]byte)
+	defer smallBuffers.Put(small)
+	c.small = *small
 	c.buf = c.small
 	if !c.greet() {
 		return

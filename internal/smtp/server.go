@@ -87,12 +87,20 @@ type Server struct {
 	conns    map[*Conn]struct{}
 	ls       map[net.Listener]struct{}
 	draining bool
-	wg       sync.WaitGroup
+
+	work    chan *Conn    // unbuffered: taken only by a worker that rests
+	idle    chan struct{} // closed by Shutdown: nobody rests any more
+	resting atomic.Int32
+
+	wg sync.WaitGroup
 }
 
 // NewServer makes a server; cfg is not checked beyond filling in zero limits.
 func NewServer(cfg ServerConfig) *Server {
-	s := &Server{conns: map[*Conn]struct{}{}, ls: map[net.Listener]struct{}{}}
+	s := &Server{
+		conns: map[*Conn]struct{}{}, ls: map[net.Listener]struct{}{},
+		work: make(chan *Conn), idle: make(chan struct{}),
+	}
 	s.Configure(cfg)
 	return s
 }
@@ -170,7 +178,33 @@ func (s *Server) start(nc net.Conn) {
 	s.conns[c] = struct{}{}
 	s.wg.Add(1)
 	s.mu.Unlock()
-	go c.serve()
+	select {
+	case s.work <- c: // a goroutine that served before: its stack has its size already
+	default:
+		go s.worker(c)
+	}
+}
+
+// maxResting is how many goroutines wait for the next connection.
+const maxResting = 64
+
+// worker serves one connection after another. Growing a fresh stack to what a
+// transaction needs costs more than everything the rules do.
+func (s *Server) worker(c *Conn) {
+	for {
+		c.serve()
+		if s.resting.Add(1) > maxResting {
+			s.resting.Add(-1)
+			return
+		}
+		select {
+		case c = <-s.work:
+			s.resting.Add(-1)
+		case <-s.idle:
+			s.resting.Add(-1)
+			return
+		}
+	}
 }
 
 func (s *Server) finished(c *Conn) {
@@ -192,6 +226,9 @@ func (s *Server) Open() int {
 // is over first, what is left is cut off and ctx's error returned.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
+	if !s.draining {
+		close(s.idle)
+	}
 	s.draining = true
 	for l := range s.ls {
 		l.Close()
