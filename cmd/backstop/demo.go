@@ -213,11 +213,7 @@ func (a *app) playFlood(ctx context.Context, s *stage) error {
 	if r.Bounced != 0 || r.Deferred != 0 || r.Delivered != floodGood {
 		a.code = 1
 	}
-	if a.json {
-		return a.printJSON(floodJSON{r, r.Took.Seconds(), r.CPU.Seconds()})
-	}
-	a.printFlood(r)
-	return nil
+	return a.printFlood(r)
 }
 
 // floodJSON is what `demo --flood --json` prints.
@@ -227,7 +223,10 @@ type floodJSON struct {
 	CPUSeconds float64 `json:"cpu_seconds"`
 }
 
-func (a *app) printFlood(r demo.Result) {
+func (a *app) printFlood(r demo.Result) error {
+	if a.json {
+		return a.printJSON(floodJSON{r, r.Took.Seconds(), r.CPU.Seconds()})
+	}
 	t := a.table()
 	t.SetColumnConfigs([]table.ColumnConfig{{Number: 2, Align: text.AlignRight}})
 	row := func(what string, n any, about string) { t.AppendRow(table.Row{what, n, about}) }
@@ -242,4 +241,5 @@ func (a *app) printFlood(r demo.Result) {
 	row("time", r.Took.Round(time.Millisecond), fmt.Sprintf("%.0f messages a second", float64(r.Sent)/r.Took.Seconds()))
 	row("CPU", r.CPU.Round(time.Millisecond), fmt.Sprintf("%d us a message, for sender, gateway and mail server together", r.CPU.Microseconds()/int64(r.Sent)))
 	a.printTable(t)
+	return nil
 }
