@@ -27,7 +27,7 @@ func TestFloodThatShowsATrouble(t *testing.T) {
 	if err := a.printFlood(demo.Result{Sent: 3, Forged: 2, Deferred: 3, Took: time.Second}); err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Contains(out.Bytes(), []byte("\ndeferred            3  answered 4xx or cut off: this should not be\n")) {
+	if !bytes.Contains(out.Bytes(), []byte("\ndeferred             3  answered 4xx or cut off: this should not be\n")) {
 		t.Error(out.String())
 	}
 }
