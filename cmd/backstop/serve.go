@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	systemd "github.com/coreos/go-systemd/v22/daemon"
@@ -55,6 +56,13 @@ func (a *app) serveSource(c *cobra.Command, f serveFlags) (func() (*config.Confi
 	}
 	if c.Flags().Changed("config") {
 		return nil, hint("write listen, relay and state into the file", "--config and --listen, --relay, --state exclude each other")
+	}
+	if f.state != "" {
+		dir, err := filepath.Abs(f.state) // its socket wants an absolute path
+		if err != nil {
+			return nil, err
+		}
+		f.state = dir
 	}
 	return func() (*config.Config, error) { return config.FromFlags(f.listen, f.relays, f.state) }, nil
 }
