@@ -44,9 +44,15 @@ type gateway struct {
 // start runs a gateway with the configuration, which needs no hostname, state or listener.
 func start(t testing.TB, text string) *gateway {
 	t.Helper()
+	return startAt(t, text, nil)
+}
+
+// startAt is start with a clock of the test's own.
+func startAt(t testing.TB, text string, now func() time.Time) *gateway {
+	t.Helper()
 	cfg := parse(t, text)
 	g := &gateway{log: &syncBuffer{}}
-	d, err := daemon.New(cfg, daemon.Options{LogTo: g.log})
+	d, err := daemon.New(cfg, daemon.Options{LogTo: g.log, Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
