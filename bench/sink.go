@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -86,7 +87,7 @@ func (s *sink) command(line []byte, in *bufio.Reader, out *bufio.Writer) bool {
 	reply := "250 2.0.0 Ok\r\n"
 	switch verb {
 	case "EHLO":
-		reply = "250-sink.bench.example\r\n250-PIPELINING\r\n250-SIZE 52428800\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 ENHANCEDSTATUSCODES\r\n"
+		reply = "250-sink.bench.example\r\n250-PIPELINING\r\n250-SIZE 52428800\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-DSN\r\n250-CHUNKING\r\n250 ENHANCEDSTATUSCODES\r\n"
 	case "RCPT":
 		if s.rcptDelay > 0 {
 			time.Sleep(s.rcptDelay)
@@ -102,6 +103,15 @@ func (s *sink) command(line []byte, in *bufio.Reader, out *bufio.Writer) bool {
 		}
 		s.messages.Add(1)
 		s.bytes.Add(n)
+	case "BDAT": // RFC 3030, as Postfix, Exim and Exchange offer it
+		n, last, err := chunk(line, in)
+		if err != nil {
+			return false
+		}
+		s.bytes.Add(n)
+		if last {
+			s.messages.Add(1)
+		}
 	case "STAT": // ours: how much has arrived
 		reply = fmt.Sprintf("250 %d %d\r\n", s.messages.Load(), s.bytes.Load())
 	case "QUIT":
@@ -113,6 +123,19 @@ func (s *sink) command(line []byte, in *bufio.Reader, out *bufio.Writer) bool {
 	}
 	_, err := out.WriteString(reply)
 	return err == nil
+}
+
+// chunk reads the octets of one BDAT.
+func chunk(line []byte, in *bufio.Reader) (n int64, last bool, err error) {
+	fields := strings.Fields(string(line))
+	if len(fields) < 2 {
+		return 0, false, fmt.Errorf("BDAT without a size")
+	}
+	if n, err = strconv.ParseInt(fields[1], 10, 64); err != nil {
+		return 0, false, err
+	}
+	_, err = io.CopyN(io.Discard, in, n)
+	return n, len(fields) > 2, err
 }
 
 // swallow reads a message up to its final dot and returns its length in octets.
