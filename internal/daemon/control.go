@@ -56,7 +56,10 @@ func (d *Daemon) startControl(s *setup) error {
 	if s.cfg.State == "" {
 		return nil
 	}
-	path := filepath.Join(s.cfg.State, SocketName)
+	path, err := filepath.Abs(filepath.Join(s.cfg.State, SocketName))
+	if err != nil {
+		return err
+	}
 	l, err := listen.Listen("unix:" + path + "?mode=0600")
 	if err != nil {
 		if errors.Is(err, os.ErrPermission) {

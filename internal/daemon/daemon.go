@@ -20,6 +20,7 @@ import (
 	"backstop/internal/journal"
 	"backstop/internal/listen"
 	"backstop/internal/metrics"
+	"backstop/internal/session"
 	"backstop/internal/smtp"
 	"backstop/internal/smtpd"
 	"backstop/internal/store/sqlite"
@@ -396,3 +397,6 @@ func (d *Daemon) doorConfig(s *setup) smtpd.Config {
 	}
 	return smtpd.Config{Wire: w, Kind: evidence.DoorSMTP, Engine: s.engine, Clients: &listen.PerClient{Max: c.PerClient}}
 }
+
+// Engine is the engine in force, for whoever decides without a door.
+func (d *Daemon) Engine() *session.Engine { return d.current.Load().engine }

@@ -25,6 +25,7 @@ type Session struct {
 	domain *Domain            // of the first accepted recipient: the transaction's only downstream
 	tx     *relay.Transaction // open with it, or nil
 	rcpts  []mail.Address     // accepted, as the client gave them
+	rec    journal.Record     // what is written down next; here, so that it is allocated once
 }
 
 // maxQuestions is more than there are questions: a verdict that asks on and on is a fault of ours.
@@ -241,18 +242,18 @@ func (s *Session) record(v verdict.Verdict, start time.Time) {
 		s.id = mail.NewID()
 	}
 	now := s.e.Now()
-	r := journal.Record{
+	s.rec = journal.Record{
 		Time: now, Effect: journal.Effect(v.Effect.String()), ID: s.id, Door: s.c.Door, Stage: s.c.Stage,
 		Client: s.c.Client.Addr, Helo: s.c.Client.Helo, From: s.c.From, FromGiven: s.c.FromGiven, To: s.c.To,
 		Rule: v.Rule.String(), Reply: v.Reply, Took: now.Sub(start), Mode: s.c.Mode,
 	}
 	if rule, ok := v.Watched(); ok {
-		r.Watched = rule.String()
+		s.rec.Watched = rule.String()
 	}
 	if a := s.answer(); a.Outcome != evidence.OutcomeNotAsked {
-		r.Downstream = a
+		s.rec.Downstream = a
 	}
-	s.e.Journal.Decision(&r)
+	s.e.Journal.Decision(&s.rec)
 }
 
 func (s *Session) answer() *evidence.Answer {

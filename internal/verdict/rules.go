@@ -12,7 +12,6 @@ type rule struct {
 	// watchable: in watch mode the rule only says what it would have done. The
 	// others guard the protocol, the machine or the downstream, in every mode.
 	watchable bool
-	weigh     func(Rules, *evidence.Case) finding
 }
 
 const (
@@ -26,22 +25,62 @@ const (
 
 // table is the order of the rules.
 var table = [...]rule{
-	{ClientBlocked, atConnect, true, Rules.clientBlocked},
-	{TooManyConnections, atConnect, false, Rules.tooManyConnections},
-	{EarlyTalker, atConnect, true, Rules.earlyTalker},
-	{CommandAbuse, anywhere, false, Rules.commandAbuse},
-	{RelayDenied, atRcpt, false, Rules.relayDenied},
-	{NullSenderRecipients, atRcpt, true, Rules.nullSenderRecipients},
-	{RecipientSyntax, atRcpt, false, Rules.recipientSyntax},
-	{RecipientMissing, atRcpt, true, Rules.recipientMissing},
-	{RecipientUnverified, atRcpt, true, Rules.recipientUnverified},
-	{OtherRoute, atRcpt, false, Rules.otherRoute},
-	{DownstreamRecipient, atRcpt, false, Rules.downstreamRecipient},
-	{MessageSize, atData, false, Rules.messageSize},
-	{MessageLines, anywhere, false, Rules.messageLines},
-	{MessageLoop, atData, false, Rules.messageLoop},
-	{DownstreamMessage, atData, false, Rules.downstreamMessage},
-	{DownstreamSilent, atData, false, Rules.downstreamSilent},
+	{ClientBlocked, atConnect, true},
+	{TooManyConnections, atConnect, false},
+	{EarlyTalker, atConnect, true},
+	{CommandAbuse, anywhere, false},
+	{RelayDenied, atRcpt, false},
+	{NullSenderRecipients, atRcpt, true},
+	{RecipientSyntax, atRcpt, false},
+	{RecipientMissing, atRcpt, true},
+	{RecipientUnverified, atRcpt, true},
+	{OtherRoute, atRcpt, false},
+	{DownstreamRecipient, atRcpt, false},
+	{MessageSize, atData, false},
+	{MessageLines, anywhere, false},
+	{MessageLoop, atData, false},
+	{DownstreamMessage, atData, false},
+	{DownstreamSilent, atData, false},
+}
+
+// weigh weighs one rule. A switch and no table of functions: called through a
+// table, the case would have to live on the heap, once for each time a verdict is asked.
+func (r Rules) weigh(name Rule, c *evidence.Case) finding {
+	switch name {
+	case ClientBlocked:
+		return r.clientBlocked(c)
+	case TooManyConnections:
+		return r.tooManyConnections(c)
+	case EarlyTalker:
+		return r.earlyTalker(c)
+	case CommandAbuse:
+		return r.commandAbuse(c)
+	case RelayDenied:
+		return r.relayDenied(c)
+	case NullSenderRecipients:
+		return r.nullSenderRecipients(c)
+	case RecipientSyntax:
+		return r.recipientSyntax(c)
+	case RecipientMissing:
+		return r.recipientMissing(c)
+	case RecipientUnverified:
+		return r.recipientUnverified(c)
+	case OtherRoute:
+		return r.otherRoute(c)
+	case DownstreamRecipient:
+		return r.downstreamRecipient(c)
+	case MessageSize:
+		return r.messageSize(c)
+	case MessageLines:
+		return r.messageLines(c)
+	case MessageLoop:
+		return r.messageLoop(c)
+	case DownstreamMessage:
+		return r.downstreamMessage(c)
+	case DownstreamSilent:
+		return r.downstreamSilent(c)
+	}
+	return finding{}
 }
 
 var (

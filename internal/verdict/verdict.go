@@ -112,7 +112,7 @@ func (r Rules) Decide(c evidence.Case) Verdict {
 		if rule.stages&(1<<c.Stage) == 0 {
 			continue
 		}
-		f := rule.weigh(r, &c)
+		f := r.weigh(rule.name, &c)
 		if f.ask != evidence.AskNothing {
 			return Verdict{Ask: f.ask}
 		}
