@@ -147,8 +147,10 @@ func (d *Downstream) discard(p *pooled) {
 
 // release keeps a connection for the next transaction, where it can be kept.
 func (d *Downstream) release(p *pooled) {
-	// A PROXY header spoke of one client, so its connection is no good for another.
-	if d.route.Client == route.HandoverPROXY || p.refused > maxRefused {
+	// A PROXY header spoke of one client, so its connection is no good for another. Nor is
+	// one after XCLIENT where the client named may not use XCLIENT itself (Postfix has it so).
+	bound := d.route.Client == route.HandoverPROXY || p.told && len(p.c.Capabilities().XClient) == 0
+	if bound || p.refused > maxRefused {
 		d.leave(p)
 		return
 	}

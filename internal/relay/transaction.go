@@ -173,6 +173,8 @@ var (
 	errShort = errors.New("it left a command without an answer")
 	// errConfused is an answer that says "go on" where nothing goes on.
 	errConfused = errors.New("it gave an answer that does not belong here")
+	// errOtherClient: this mail must not go under another client's name.
+	errOtherClient = errors.New("the connection speaks for another client, and takes no XCLIENT any more")
 )
 
 // judge takes the answer to RCPT.
@@ -280,6 +282,9 @@ func (t *Transaction) handOver(ctx context.Context) error {
 		return nil
 	}
 	if len(t.p.c.Capabilities().XClient) == 0 {
+		if t.p.told {
+			return errOtherClient
+		}
 		t.d.warnHandover("XCLIENT is not offered to us")
 		return nil
 	}
@@ -296,6 +301,9 @@ func (t *Transaction) handOver(ctx context.Context) error {
 		return err
 	}
 	if resp.Class() != 2 {
+		if t.p.told {
+			return errOtherClient
+		}
 		t.d.warnHandover(resp.Text())
 		return nil
 	}
