@@ -62,7 +62,7 @@ install: build man ## Install program, manual pages and systemd unit below PREFI
 	install -d $(DESTDIR)$(PREFIX)/share/man/man8
 	install -m 0644 bin/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8/
 	install -d $(DESTDIR)/etc/systemd/system
-	sed 's|^ExecStart=/usr/local/bin/|ExecStart=$(PREFIX)/bin/|; s|^ExecStartPre=/usr/local/bin/|ExecStartPre=$(PREFIX)/bin/|' packaging/backstop.service > $(DESTDIR)/etc/systemd/system/backstop.service
+	sed 's|=/usr/local/bin/|=$(PREFIX)/bin/|' packaging/backstop.service > $(DESTDIR)/etc/systemd/system/backstop.service
 
 clean: ## Remove what was built and fetched here.
 	rm -rf bin .deps
