@@ -416,6 +416,13 @@ func (t *Transaction) drop() {
 	t.p, t.mailDone, t.lost = nil, false, t.accepted > 0
 }
 
-// Abort ends the transaction without a message; the connection is kept for the
-// next one. (A message that was begun has closed it already.) It may be called again.
-func (t *Transaction) Abort() { t.end() }
+// Abort ends the transaction without a message. Where a recipient was accepted the
+// connection is closed: the downstream may have begun a message in its queue, and must
+// hear at once that none comes. Otherwise it is kept for the next one. It may be called again.
+func (t *Transaction) Abort() {
+	if t.accepted > 0 {
+		t.drop()
+		return
+	}
+	t.end()
+}

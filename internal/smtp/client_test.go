@@ -441,7 +441,7 @@ func TestClientContext(t *testing.T) {
 				case "CONNECT":
 					return len(ws) == 1
 				case "DOT":
-					return bytes.HasSuffix(ws[0].In, []byte("\r\n.\r\n"))
+					return len(ws) > 0 && bytes.HasSuffix(ws[0].In, []byte("\r\n.\r\n"))
 				}
 				return m.Asked(verb) > 0
 			})
