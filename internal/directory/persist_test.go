@@ -162,6 +162,67 @@ func TestForgetReachesWhatIsNotWrittenYet(t *testing.T) {
 	})
 }
 
+// slowShelf gives one answer at once and the rest when it may.
+type slowShelf struct {
+	*shelf
+	gate chan struct{}
+}
+
+func (s slowShelf) Load(ctx context.Context, f func(Entry) error) error {
+	if err := f(s.held[flightKey{"store", "first@example.com"}]); err != nil {
+		return err
+	}
+	select {
+	case <-s.gate:
+		return s.shelf.Load(ctx, f)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func TestFullStoreIsReadBeside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		s := slowShelf{&shelf{held: map[flightKey]Entry{}}, make(chan struct{})}
+		for _, a := range []string{"first@example.com", "later@example.com", "gone@example.com"} {
+			s.held[flightKey{"store", a}] = Entry{Source: "store", Address: a, Standing: evidence.Exists, At: began}
+		}
+		f := newFake("store")
+		c := NewChain("example.com", Member{Source: f})
+		d := New(Config{Store: s})
+		defer d.Close()
+		if waited := time.Since(began); waited != loadWait {
+			t.Errorf("the start took %v", waited)
+		}
+		want(t, d, c, "first@example.com", evidence.Exists)
+		want(t, d, c, "gone@example.com", evidence.Missing) // asked: the store's answer is not here yet
+		forgotten := make(chan error)
+		go func() {
+			_, err := d.Forget(t.Context(), Pattern{Address: "first@example.com"})
+			forgotten <- err
+		}()
+		close(s.gate)
+		if err := <-forgotten; err != nil {
+			t.Fatal(err)
+		}
+		want(t, d, c, "later@example.com", evidence.Exists)
+		want(t, d, c, "gone@example.com", evidence.Missing) // the younger answer holds
+		want(t, d, c, "first@example.com", evidence.Missing)
+		if f.count() != 2 {
+			t.Errorf("asked %d times, want 2", f.count())
+		}
+	})
+}
+
+func TestCloseWhileTheStoreIsRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := New(Config{Store: slowShelf{&shelf{held: map[flightKey]Entry{}}, make(chan struct{})}})
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestStoreThatCannotBeRead(t *testing.T) {
 	d := New(Config{Store: &shelf{held: map[flightKey]Entry{}, err: errDisk}})
 	want(t, d, NewChain("example.com", Member{Source: newFake("s")}), "ann@example.com", evidence.Missing)

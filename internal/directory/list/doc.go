@@ -10,7 +10,8 @@
 // writer closes it or a new file is moved into its place (inotify), and by a look
 // at it every half minute where there are no such events. A file that has a bad line,
 // cannot be read, has vanished, or was cut to nothing leaves the last good set in
-// force, and State says so. To empty a list on purpose, leave a comment in it.
+// force, and State says so. A file of no octets at all is never taken for a list, not
+// even at the start: to have an empty list on purpose, leave a comment in it.
 //
 // # Limits
 //

@@ -191,9 +191,6 @@ func (l *List) look() {
 		return // whoever writes it has not finished: that will be another event
 	}
 	l.seen = seen
-	if err == nil && seen.size == 0 && old.Entries > 0 {
-		err = errCut
-	}
 	if err != nil {
 		old.Err = err
 		l.state.Store(&old)

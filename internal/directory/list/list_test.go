@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"backstop/internal/directory"
 	"backstop/internal/evidence"
 	"backstop/internal/mail"
 
@@ -136,6 +137,11 @@ func TestNoFile(t *testing.T) {
 	if _, err := Open(dir, Options{}); err == nil {
 		t.Error("a folder was read")
 	}
+	empty := filepath.Join(dir, "empty")
+	write(t, empty, "")
+	if _, err := Open(empty, Options{}); !errors.Is(err, errEmpty) {
+		t.Errorf("%v", err)
+	}
 }
 
 // watched opens a list whose looks at the file arrive on a channel.
@@ -218,7 +224,7 @@ func TestChangesAreNoticedByEvent(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	until(t, looks, "cut to nothing", bad(errCut))
+	until(t, looks, "cut to nothing", bad(errEmpty))
 	knows("eve")
 
 	if err := os.Remove(path); err != nil {
@@ -430,6 +436,33 @@ func BenchmarkUnknownAmongAMillion(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(len(l.set.Load().slots)*16)/1e6, "B/entry")
+}
+
+// The whole way of a refusal: chain, list, and what the verdict is given.
+func BenchmarkRefusalByAMillion(b *testing.B) {
+	l, err := Open(million(b, 1_000_000), Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	d := directory.New(directory.Config{})
+	defer d.Close()
+	chain := directory.NewChain("example.com", directory.Member{Source: l})
+	queries := make([]directory.Query, 1<<12)
+	for i := range queries {
+		a, err := mail.ParseAddress(fmt.Sprintf("nobody%d@example.com", i))
+		if err != nil {
+			b.Fatal(err)
+		}
+		queries[i] = directory.Query{Address: a, Subaddress: "+", CutThrough: true}
+	}
+	ctx := b.Context()
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if d.Lookup(ctx, chain, queries[i&(len(queries)-1)]).Standing != evidence.Missing {
+			b.Fatal("found")
+		}
+	}
 }
 
 func BenchmarkOpenAMillion(b *testing.B) {

@@ -28,7 +28,7 @@ const (
 
 var (
 	errChanged = errors.New("it was changed while it was read")
-	errCut     = errors.New("it has been cut to nothing; to empty the list on purpose, leave a comment in it")
+	errEmpty   = errors.New("it is empty, so everybody would be refused; if that is meant, write a comment into it")
 )
 
 // stamp is what tells one content of a file from another without reading it.
@@ -52,6 +52,9 @@ func read(path string, canonical func(string) string) (*set, stamp, error) {
 	}
 	if before.IsDir() {
 		return nil, stamp{}, fmt.Errorf("%s is a folder, not a file", path)
+	}
+	if before.Size() == 0 { // a copy that failed, far more often than a wish
+		return nil, stampOf(before), fmt.Errorf("%s: %w", path, errEmpty)
 	}
 	lines, err := countLines(f)
 	if err != nil {
