@@ -162,10 +162,13 @@ func clip(s string) string {
 	return strings.ToValidUTF8(strings.Clone(s), "")
 }
 
-// Learn takes the downstream's answer to a real RCPT for an answer of the
-// domain's relay. Only "no such user" is missing, and only an acceptance by a
-// relay that is not blind is exists; everything else teaches nothing. addr is as
-// in Query.Address.
+// Learn takes the relay's answer to a real RCPT for an answer of the chain's sources.
+// Call it after each RCPT, whatever Lookup said before. addr is as in Query.Address.
+//
+// "No such user" is missing for every source that is asked, the relay or not: whatever
+// another one says, the mail cannot be delivered. An acceptance is exists for the
+// relay alone, unless it is blind. Everything else teaches nothing, and a list
+// is not taught.
 func (d *Directory) Learn(chain *Chain, addr mail.Address, a evidence.Answer) {
 	if a.Step != evidence.StepRcpt {
 		return
@@ -179,13 +182,10 @@ func (d *Directory) Learn(chain *Chain, addr mail.Address, a evidence.Answer) {
 		l := &chain.links[i]
 		switch {
 		case l.known != nil:
-		case l.relay && missing:
+		case missing:
 			d.learn(l, key, evidence.Missing, a)
 		case l.relay && d.trusts(l, addr):
 			d.learn(l, key, evidence.Exists, a)
-		case missing:
-			// Another source may still say yes, but not from memory.
-			d.cache.dropOne(l.name, key)
 		}
 	}
 }

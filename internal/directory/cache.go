@@ -280,15 +280,3 @@ func (e *entry) stale(now int64, l *Lives) bool {
 	}
 	return e.age(now) < l.MaxStale
 }
-
-// dropOne removes one entry, where there is one.
-func (c *cache) dropOne(source, addr string) {
-	h := c.hash(source, addr)
-	s := c.shard(h)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t := s.table.Load()
-	if e, i := t.find(h, source, addr); e != nil {
-		c.remove(s, t, i, e)
-	}
-}
