@@ -142,10 +142,19 @@ func foldLocal(local string) string {
 	}
 	for i := 0; i < len(local); i++ {
 		if c := local[i]; c >= utf8.RuneSelf || 'A' <= c && c <= 'Z' {
-			return strings.Map(unicode.ToLower, local)
+			return strings.Map(lower, local)
 		}
 	}
 	return local
+}
+
+// lower folds one character, and never a foreign one into ASCII: the Kelvin sign
+// is no "k" to the server that keeps the mailbox, so its no must not be remembered as one to "k".
+func lower(r rune) rune {
+	if l := unicode.ToLower(r); r < utf8.RuneSelf || l >= utf8.RuneSelf {
+		return l
+	}
+	return r
 }
 
 func unquote(s string) string {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -35,7 +36,6 @@ func FoldDomain(s string) (string, error) {
 	if s[0] == '[' {
 		return foldLiteral(s)
 	}
-	s = strings.TrimSuffix(s, ".")
 	folded := true
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; c >= 0x80 {
@@ -44,6 +44,7 @@ func FoldDomain(s string) (string, error) {
 			folded = false
 		}
 	}
+	s = strings.TrimSuffix(s, ".")
 	if !folded {
 		s = strings.ToLower(s)
 	}
@@ -52,10 +53,10 @@ func FoldDomain(s string) (string, error) {
 
 func foldIDN(s string) (string, error) {
 	a, err := folder.ToASCII(s)
-	if err != nil {
+	if err != nil || !utf8.ValidString(s) { // the library would read broken UTF-8 as U+FFFD
 		return "", fmt.Errorf("%w: %q has a label that cannot be written in ASCII (RFC 5890)", ErrDomain, s)
 	}
-	a = strings.ToLower(strings.TrimSuffix(a, "."))
+	a = strings.ToLower(strings.TrimSuffix(a, ".")) // only now: other scripts have full stops of their own
 	return a, checkLabels(a)
 }
 

@@ -29,12 +29,12 @@ func ParsePath(s string, utf8 bool) (a Address, rest string, err error) {
 	if in != "" && in[0] == '@' {
 		colon := strings.IndexByte(in, ':')
 		if colon < 0 || strings.IndexByte(in[:colon], '>') >= 0 {
-			return Address{}, s, fmt.Errorf("%w: a source route ends with a colon", ErrAddress)
+			return Address{}, s, fmt.Errorf("%w: a source route has a colon before the address", ErrAddress)
 		}
 		for _, hop := range strings.Split(in[:colon], ",") {
 			domain, ok := strings.CutPrefix(hop, "@")
 			if !ok {
-				return Address{}, s, fmt.Errorf("%w: a source route is written @one,@two:", ErrAddress)
+				return Address{}, s, fmt.Errorf("%w: a source route is written @one,@two:user@domain", ErrAddress)
 			}
 			if _, err := FoldDomain(domain); err != nil {
 				return Address{}, s, fmt.Errorf("%w: %w", ErrAddress, err)

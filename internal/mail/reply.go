@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Status is an enhanced status code, class.subject.detail (RFC 3463). The zero value is none.
@@ -67,7 +68,7 @@ func NewReply(code int, status Status, text string) (Reply, error) {
 		return Reply{}, fmt.Errorf("reply code %d and enhanced status %v disagree (RFC 3463, 2)", code, status)
 	}
 	for i := 0; i < len(text); i++ {
-		if c := text[i]; c < ' ' && c != '\n' && c != '\t' || c == 0x7f {
+		if c := text[i]; isControl(rune(c)) && c != '\n' && c != '\t' {
 			return Reply{}, fmt.Errorf("the text of a reply may not hold control characters: %q", text)
 		}
 	}
@@ -90,8 +91,25 @@ func MustReply(code int, status, text string) Reply {
 	return r
 }
 
-// About is the reply with an address, shown in angle brackets before the text.
-func (r Reply) About(address string) Reply { r.subject = address; return r }
+// About is the reply with an address, shown in angle brackets before the text. A
+// control character in it is shown as "?", so that nobody writes reply lines of his own.
+func (r Reply) About(address string) Reply {
+	r.subject = address
+	for i := 0; i < len(address); i++ {
+		if isControl(rune(address[i])) {
+			r.subject = strings.Map(func(c rune) rune {
+				if isControl(c) {
+					return '?'
+				}
+				return c
+			}, address)
+			break
+		}
+	}
+	return r
+}
+
+func isControl(c rune) bool { return c < ' ' || c == 0x7f }
 
 // WithID is the reply with the identifier of its transaction, shown in brackets after the text.
 func (r Reply) WithID(id ID) Reply { r.id = id; return r }
@@ -153,7 +171,7 @@ const maxReplyLine = 512 - 2
 // (RFC 5321, 4.2.1; RFC 2034, 4). Lines are cut at 512 octets.
 func (r Reply) AppendWire(b []byte) []byte {
 	text := r.text
-	for first := true; ; first = false {
+	for {
 		line, more, multi := strings.Cut(text, "\n")
 		start := len(b)
 		b = strconv.AppendUint(b, uint64(r.code), 10)
@@ -164,19 +182,28 @@ func (r Reply) AppendWire(b []byte) []byte {
 		}
 		b = r.appendLine(b, line, !multi)
 		if len(b)-start > maxReplyLine {
-			b = b[:start+maxReplyLine]
+			id := ""
 			if !multi && !r.id.IsZero() { // the identifier is what the operator searches for: keep it
-				b = append(b[:len(b)-len(r.id)-3], " ["...)
-				b = append(append(b, r.id[:]...), ']')
+				id = " [" + r.id.String() + "]"
 			}
+			b = append(cut(b, start+maxReplyLine-len(id)), id...)
 		}
 		b = append(b, '\r', '\n')
 		if !multi {
 			return b
 		}
 		text = more
-		_ = first
 	}
+}
+
+// cut shortens b to n octets, or to a few less where a character would be torn.
+func cut(b []byte, n int) []byte {
+	for end := n; end > n-utf8.UTFMax; end-- {
+		if utf8.RuneStart(b[end]) {
+			return b[:end]
+		}
+	}
+	return b[:n] // no UTF-8 at all
 }
 
 func (r Reply) appendLine(b []byte, line string, last bool) []byte {
