@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"backstop/internal/directory"
+	"backstop/internal/evidence"
 	"backstop/internal/mail"
 	"backstop/internal/session"
 )
@@ -88,6 +89,11 @@ func (d *Daemon) Lookup(ctx context.Context, a mail.Address, o LookupOptions) (L
 			Source: f.Source, Address: f.Address, Standing: f.Standing.String(), AgeS: f.Age.Seconds(),
 			Cached: f.Cached, Stale: f.Stale, Blind: f.Blind, Detail: f.Detail, MS: float64(f.Took.Microseconds()) / 1000,
 		})
+	}
+	// A list that does not name somebody leaves the word to the next source; as the
+	// last one it has said no.
+	if n := len(res.Trail); n > 0 && found.Standing == evidence.Missing && res.Trail[n-1].Standing == evidence.NotAsked.String() {
+		res.Trail[n-1].Standing, res.Trail[n-1].Detail = found.Standing.String(), "the list does not name it"
 	}
 	return res, nil
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"strings"
+	"time"
 
 	"backstop/internal/config"
 	"backstop/internal/directory/callahead"
@@ -52,9 +53,9 @@ func sourceStatus(c *callahead.Source) PeerStatus {
 	p := PeerStatus{Name: s.Name, State: stateUnused, Since: s.Since}
 	switch s.Condition {
 	case callahead.Up:
-		p.State, p.Detail = stateUp, fmt.Sprintf("answers in about %s", s.Usual.Round(100_000))
+		p.State, p.Detail = stateUp, answersIn(s.Usual)
 	case callahead.Slow:
-		p.State, p.Detail = stateSlow, fmt.Sprintf("answers in about %s", s.Usual.Round(100_000))
+		p.State, p.Detail = stateSlow, answersIn(s.Usual)
 	case callahead.Blind:
 		p.State, p.Detail = stateBlind, "it accepts anybody at "+strings.Join(s.Blind, ", ")
 	case callahead.Down:
@@ -69,4 +70,12 @@ func listStatus(name string, s list.State) PeerStatus {
 		p.State, p.Detail = stateDown, fmt.Sprintf("%v; the %d entries read before go on", s.Err, s.Entries)
 	}
 	return p
+}
+
+// answersIn says how long a source takes, as exactly as anybody cares.
+func answersIn(d time.Duration) string {
+	if d < time.Millisecond {
+		return "answers in less than 1ms"
+	}
+	return "answers in about " + d.Round(time.Millisecond).String()
 }

@@ -32,7 +32,7 @@ func (s *Session) Message(body io.Reader) verdict.Verdict {
 	if err != nil && !whole {
 		s.fault(err)
 		if s.c.Message.Fault == evidence.NoFault && !s.c.Message.TooBig {
-			return s.lost()
+			return s.lost(err)
 		}
 	}
 	rest := &remainder{head: head, body: body, whole: whole}
@@ -47,7 +47,7 @@ func (s *Session) Message(body io.Reader) verdict.Verdict {
 		}
 	})
 	if rest.err != nil && s.c.Message.Fault == evidence.NoFault && !s.c.Message.TooBig {
-		return s.lost()
+		return s.lost(rest.err)
 	}
 	if v.Effect != verdict.Accept {
 		s.tx.Abort()
@@ -59,9 +59,12 @@ func (s *Session) Message(body io.Reader) verdict.Verdict {
 	return s.finish(v)
 }
 
-// lost is a message whose sender went away or gave up: nobody hears the reply.
-func (s *Session) lost() verdict.Verdict {
+// lost is a message whose sender went away or gave up: nobody hears the reply,
+// nothing was decided, and the operator who looks for the mail finds why it is not there.
+func (s *Session) lost(err error) verdict.Verdict {
 	s.tx.Abort()
+	s.e.Logger.Info("the message was not finished by its sender", "id", s.id.String(), "client", s.c.Client.Addr.String(),
+		"from", s.c.From.String(), "recipients", len(s.rcpts), "octets", s.c.Message.Size, "error", err.Error())
 	return s.finish(verdict.Internal())
 }
 

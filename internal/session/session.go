@@ -64,6 +64,13 @@ func (s *Session) Violation(f evidence.Fault, abuse bool) verdict.Verdict {
 	return s.decideNow()
 }
 
+// Internal is the verdict for a fault of ours, written down so that its identifier can be found.
+func (s *Session) Internal() verdict.Verdict {
+	v := verdict.Internal()
+	s.record(v, s.e.Now())
+	return s.finish(v)
+}
+
 // decideNow decides a stage that needs no evidence from elsewhere.
 func (s *Session) decideNow() verdict.Verdict {
 	start := s.e.Now()
@@ -168,14 +175,11 @@ func (s *Session) askDownstream(d *Domain, a mail.Address, p smtp.RcptParams) {
 		s.tx = d.Relay.Begin(s.ctx, relay.Envelope{From: s.c.From, Params: s.params, Client: s.c.Client})
 	}
 	s.c.Downstream = s.tx.Rcpt(s.ctx, a, p)
-	if s.c.Directory.Standing != evidence.LeftToDownstream {
-		if s.c.Downstream.Outcome != evidence.OutcomeAccepted && s.tx.Accepted() == 0 {
-			s.dropTransaction()
-		}
-		return
+	left := s.c.Directory.Standing == evidence.LeftToDownstream
+	if left || s.c.Downstream.NoSuchUser { // a no is news whoever said yes before
+		s.e.Directory.Learn(d.Chain, d.Route.Canonical(a), s.c.Downstream)
 	}
-	s.e.Directory.Learn(d.Chain, d.Route.Canonical(a), s.c.Downstream)
-	if s.c.Downstream.Outcome == evidence.OutcomeUnreachable {
+	if left && s.c.Downstream.Outcome == evidence.OutcomeUnreachable {
 		// The downstream is away: what is known of old still holds, above all a no.
 		known := s.e.Directory.Lookup(s.ctx, d.Chain, directory.Query{
 			Address: d.Route.Canonical(a), Subaddress: d.Route.Subaddress, NoAsk: true,

@@ -109,23 +109,16 @@ func (c *Conn) serve() {
 	defer smallBuffers.Put(small)
 	c.small = *small
 	c.buf = c.small
-	if !c.greet() {
-		return
-	}
 	defer func() {
 		if p := recover(); p != nil {
-			// A panic is ours to blame: 4xx, never a lost 250 or a 5xx (DESIGN 2).
-			c.reply(replyInternal)
-			c.flush()
-			c.end()
-			if c.cfg.Panic != nil {
-				c.cfg.Panic(p, debug.Stack())
-			}
-			return
+			c.panicked(p, debug.Stack())
 		}
 		c.end()
 		c.releaseLarge()
 	}()
+	if !c.greet() {
+		return
+	}
 	if !c.banner() {
 		c.linger()
 		return
@@ -133,9 +126,30 @@ func (c *Conn) serve() {
 	c.loop()
 }
 
+// panicked answers for a fault of ours: 4xx, never a lost 250 or a 5xx (DESIGN 2).
+// The handler may be what is broken, so it is asked for its words with care.
+func (c *Conn) panicked(p any, stack []byte) {
+	if c.cfg.Panic != nil {
+		c.cfg.Panic(p, stack)
+	}
+	r := replyInternal
+	func() {
+		defer func() { recover() }()
+		if c.h != nil && !c.ended {
+			if own := c.h.Violation(ViolationInternal); own.Temporary() {
+				r = own
+			}
+		}
+	}()
+	c.out = nil // what was being written is not to be trusted
+	c.reply(r)
+	c.now = time.Now()
+	c.flush()
+}
+
 // end tells the handler, once, that the connection is over.
 func (c *Conn) end() {
-	if !c.ended {
+	if !c.ended && c.h != nil {
 		c.ended = true
 		c.h.Close()
 	}

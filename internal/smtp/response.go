@@ -112,16 +112,29 @@ func parseResponseLine(line []byte) (code int, more bool, text []byte, ok bool) 
 	return code, line[3] == '-', line[4:], true
 }
 
-// statusOf finds the enhanced status at the head of a line. One that disagrees
-// with the code is no status.
+// statusOf finds the enhanced status at the head of a line (RFC 2034, 4). One that
+// disagrees with the code is no status.
 func statusOf(code int, line string) mail.Status {
 	if len(line) < 5 || line[1] != '.' || int(line[0]-'0') != code/100 {
 		return mail.Status{}
 	}
-	word, _, _ := strings.Cut(line, " ")
-	s, err := mail.ParseStatus(word)
-	if err != nil {
+	subject, rest := upTo999(line[2:])
+	if rest == "" || len(rest) == len(line)-2 || rest[0] != '.' {
 		return mail.Status{}
 	}
-	return s
+	detail, end := upTo999(rest[1:])
+	if len(end) == len(rest)-1 || end != "" && end[0] != ' ' {
+		return mail.Status{}
+	}
+	return mail.Status{Class: uint16(code / 100), Subject: subject, Detail: detail}
+}
+
+// upTo999 reads one to three digits at the head of s (RFC 3463, 2); without any, rest is s.
+func upTo999(s string) (n uint16, rest string) {
+	i := 0
+	for i < len(s) && i < 3 && '0' <= s[i] && s[i] <= '9' {
+		n = n*10 + uint16(s[i]-'0')
+		i++
+	}
+	return n, s[i:]
 }

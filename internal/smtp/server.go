@@ -48,6 +48,7 @@ const (
 	ViolationErrors                    // more errors than MaxErrors
 	ViolationCommands                  // more commands than MaxCommands
 	ViolationHTTP                      // a web browser, or somebody who steers one
+	ViolationInternal                  // ours: a panic while a command was served
 )
 
 // ServerTimeouts bound how long a client may take (RFC 5321, 4.5.3.2 asks for five minutes a command).

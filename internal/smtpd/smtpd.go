@@ -129,8 +129,11 @@ func (h *handler) Message(body *smtp.BodyReader) mail.Reply { return say(h.s.Mes
 func (h *handler) Reset() { h.s.Reset() }
 
 func (h *handler) Violation(v smtp.Violation) mail.Reply {
-	if v == smtp.ViolationLineEnd {
+	switch v {
+	case smtp.ViolationLineEnd:
 		return say(h.s.Violation(evidence.FaultBareLF, false))
+	case smtp.ViolationInternal:
+		return say(h.s.Internal())
 	}
 	return say(h.s.Violation(evidence.NoFault, true))
 }
