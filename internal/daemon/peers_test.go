@@ -1,6 +1,7 @@
 package daemon_test
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"strings"
@@ -130,4 +131,17 @@ func one(t testing.TB, m *mailtest.Mock) mailtest.Message {
 		t.Fatalf("one message should be held: %v", all)
 	}
 	return all[0]
+}
+
+// port is the port of an address.
+func port(addr string) string { return addr[strings.LastIndexByte(addr, ':')+1:] }
+
+// stop ends a gateway before its test does.
+func stop(t testing.TB, g *gateway) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), mailtest.Patience)
+	defer cancel()
+	if err := g.Stop(ctx); err != nil {
+		t.Errorf("stop: %v", err)
+	}
 }
