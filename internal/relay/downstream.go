@@ -17,7 +17,7 @@ type Options struct {
 	LocalName string        // said in EHLO
 	Timeouts  smtp.Timeouts // by step
 	MaxConns  int           // open at once; 50
-	MaxIdle   int           // kept without work; 5
+	MaxIdle   int           // kept without work for longer than a moment; 5
 	IdleTime  time.Duration // how long; 60 s
 	TLSConfig *tls.Config   // roots; nil: the system's
 	Logger    *slog.Logger  // told once of each change; nil: nobody

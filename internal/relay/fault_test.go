@@ -390,16 +390,21 @@ func TestIdleTime(t *testing.T) {
 		txs := []*relay.Transaction{ask(), ask(), ask()}
 		for _, tx := range txs {
 			tx.Abort()
-			time.Sleep(time.Second) // in the bubble's time
+			time.Sleep(time.Second / 2) // in the bubble's time
 		}
+		synctest.Wait()
+		if s := d.State(); s.Idle != 3 || p.open.Load() != 3 {
+			t.Errorf("not kept for a burst: %+v", s)
+		}
+		time.Sleep(time.Second)
 		synctest.Wait()
 		if s := d.State(); s.Idle != 2 || p.open.Load() != 2 {
 			t.Errorf("one too many was kept: %+v", s)
 		}
-		time.Sleep(57*time.Second + time.Second/2)
+		time.Sleep(58*time.Second + time.Second/4)
 		synctest.Wait()
 		if n := p.open.Load(); n != 1 {
-			t.Errorf("%d open after the first one's time", n)
+			t.Errorf("%d open after the second one's time", n)
 		}
 		ask().Abort()
 		if n := p.dialled.Load(); n != 3 {

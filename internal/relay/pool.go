@@ -26,6 +26,10 @@ type pooled struct {
 // from the tenth on (smtpd_soft_error_limit) and hangs up at the twentieth.
 const maxRefused = 8
 
+// burstTime is how long more than MaxIdle connections are kept. A busy moment gives
+// and takes connections all the time, and opening one costs more than all it carries.
+const burstTime = 2 * time.Second
+
 var (
 	errBusy = errors.New("all connections to it are in use")
 	errHung = errors.New("it does not answer connections; being tried by another session")
@@ -161,16 +165,37 @@ func (d *Downstream) release(p *pooled) {
 		w <- p
 		return
 	}
-	if d.closed || len(d.idle) >= d.o.MaxIdle {
+	if d.closed {
 		d.mu.Unlock()
 		d.leave(p)
 		return
 	}
 	d.idle = append(d.idle, p)
-	if d.reaper == nil {
-		d.reaper = time.AfterFunc(d.o.IdleTime, d.reap)
+	if n := len(d.idle); n == 1 || n == d.o.MaxIdle+1 { // the next end comes sooner than it did
+		d.schedule()
 	}
 	d.mu.Unlock()
+}
+
+// keep is how long the connection that is idle longest may stay so. d.mu is held.
+func (d *Downstream) keep() time.Duration {
+	if len(d.idle) > d.o.MaxIdle {
+		return min(burstTime, d.o.IdleTime)
+	}
+	return d.o.IdleTime
+}
+
+// schedule sets the clock to the next connection's end. d.mu is held.
+func (d *Downstream) schedule() {
+	if len(d.idle) == 0 || d.closed {
+		return
+	}
+	wait := max(d.keep()-time.Since(d.idle[0].since), 0)
+	if d.reaper == nil {
+		d.reaper = time.AfterFunc(wait, d.reap)
+		return
+	}
+	d.reaper.Reset(wait)
 }
 
 // leave ends a conversation in good order.
@@ -182,16 +207,12 @@ func (d *Downstream) leave(p *pooled) {
 // reap ends what was idle too long.
 func (d *Downstream) reap() {
 	d.mu.Lock()
-	n := 0
-	for n < len(d.idle) && time.Since(d.idle[n].since) >= d.o.IdleTime {
-		n++
+	var old []*pooled
+	for len(d.idle) > 0 && time.Since(d.idle[0].since) >= d.keep() {
+		old = append(old, d.idle[0])
+		d.idle = slices.Delete(d.idle, 0, 1)
 	}
-	old := slices.Clone(d.idle[:n])
-	d.idle = slices.Delete(d.idle, 0, n)
-	d.reaper = nil
-	if len(d.idle) > 0 && !d.closed {
-		d.reaper = time.AfterFunc(d.o.IdleTime-time.Since(d.idle[0].since), d.reap)
-	}
+	d.schedule()
 	d.mu.Unlock()
 	for _, p := range old {
 		d.leave(p)
