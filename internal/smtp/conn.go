@@ -141,8 +141,7 @@ func (c *Conn) panicked(p any, stack []byte) {
 			}
 		}
 	}()
-	c.out = nil // what was being written is not to be trusted
-	c.reply(r)
+	c.reply(r) // behind those of the group that are waiting, so that the client does not miscount
 	c.now = time.Now()
 	c.flush()
 }
