@@ -2,7 +2,6 @@ package directory
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,101 +12,11 @@ import (
 	"time"
 
 	"backstop/internal/evidence"
-	"backstop/internal/mail"
 )
 
 // fake is a source whose answers the test sets.
-type fake struct {
-	name  string
-	mu    sync.Mutex
-	says  map[string]Answer
-	other Answer
-	asked []string
-	gate  chan struct{} // not nil: an answer waits for it
-	blind atomic.Bool
-}
-
-func newFake(name string) *fake {
-	return &fake{name: name, says: map[string]Answer{}, other: Answer{Standing: evidence.Missing, Cacheable: true, Detail: "550 no"}}
-}
-
-func (f *fake) Name() string { return f.name }
-
-func (f *fake) Lookup(ctx context.Context, addr mail.Address) Answer {
-	f.mu.Lock()
-	f.asked = append(f.asked, addr.Key())
-	a, ok := f.says[addr.Key()]
-	if !ok {
-		a = f.other
-	}
-	gate := f.gate
-	f.mu.Unlock()
-	if gate != nil {
-		select {
-		case <-gate:
-		case <-ctx.Done():
-			return Answer{Standing: evidence.Unavailable, Detail: ctx.Err().Error()}
-		}
-	}
-	return a
-}
-
-func (f *fake) set(addr string, s evidence.Standing) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.says[addr] = Answer{Standing: s, Cacheable: true, Detail: "said so"}
-}
-
-func (f *fake) away() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	clear(f.says)
-	f.other = Answer{Standing: evidence.Unavailable, Cacheable: true, Detail: "connection refused"}
-}
-
-func (f *fake) count() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return len(f.asked)
-}
-
 // judged is a fake that can be blind.
-type judged struct{ *fake }
-
-func (j judged) Blind(string) (bool, bool) { return j.blind.Load(), true }
-
 // names is a listed source.
-type names []string
-
-func (n names) Name() string { return "list:names" }
-func (n names) Lookup(_ context.Context, a mail.Address) Answer {
-	return Answer{Standing: n.Known(a.Key())}
-}
-func (n names) Known(key string) evidence.Standing {
-	if slices.Contains(n, key) {
-		return evidence.Exists
-	}
-	return evidence.NotAsked
-}
-
-func address(t testing.TB, s string) mail.Address {
-	t.Helper()
-	a, err := mail.ParseAddress(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
-
-func want(t *testing.T, d *Directory, c *Chain, addr string, s evidence.Standing) evidence.Directory {
-	t.Helper()
-	e := d.Lookup(context.Background(), c, Query{Address: address(t, addr)})
-	if e.Standing != s {
-		t.Fatalf("%s: %v (%s), want %v", addr, e.Standing, e.Detail, s)
-	}
-	return e
-}
-
 func TestChain(t *testing.T) {
 	const who = "ann@example.com"
 	yes, no, away := evidence.Exists, evidence.Missing, evidence.Unavailable
@@ -271,24 +180,6 @@ func TestStale(t *testing.T) {
 	})
 }
 
-func TestNoAsk(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFake("store")
-		d := New(Config{})
-		defer d.Close()
-		c := NewChain("example.com", Member{Source: f, Relay: true})
-		q := Query{Address: address(t, "nobody@example.com"), NoAsk: true}
-		if e := d.Lookup(t.Context(), c, q); e.Standing != evidence.Unavailable || f.count() != 0 {
-			t.Fatalf("%v, asked %d times", e.Standing, f.count())
-		}
-		d.Learn(c, q.Address, evidence.Answer{Outcome: evidence.OutcomeRefused, Step: evidence.StepRcpt, Code: 550, NoSuchUser: true})
-		time.Sleep(10 * time.Minute)
-		if e := d.Lookup(t.Context(), c, q); e.Standing != evidence.Missing || !e.Stale {
-			t.Fatalf("a recipient known to be missing, with the downstream away: %+v", e)
-		}
-	})
-}
-
 func TestSingleFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake("store")
@@ -337,10 +228,6 @@ func TestQuestionIsBounded(t *testing.T) {
 		}
 	})
 }
-
-type panicky struct{ *fake }
-
-func (panicky) Lookup(context.Context, mail.Address) Answer { panic("broken") }
 
 func TestPanicIsUnavailable(t *testing.T) {
 	d := New(Config{})
@@ -395,105 +282,7 @@ func TestSubaddress(t *testing.T) {
 	}
 }
 
-func TestCutThrough(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := judged{newFake("callahead")}
-		d := New(Config{})
-		defer d.Close()
-		c := NewChain("example.com", Member{Source: f, Relay: true})
-		ask := func(addr string, want evidence.Standing) evidence.Directory {
-			t.Helper()
-			e := d.Lookup(t.Context(), c, Query{Address: address(t, addr), CutThrough: true})
-			if e.Standing != want {
-				t.Fatalf("%s: %v, want %v", addr, e.Standing, want)
-			}
-			return e
-		}
-		rcpt := evidence.Answer{Step: evidence.StepRcpt, Host: "store", Code: 550}
-		ask("ann@example.com", evidence.LeftToDownstream)
-		rcpt.Outcome = evidence.OutcomeAccepted
-		d.Learn(c, address(t, "ann@example.com"), rcpt)
-		ask("ann@example.com", evidence.LeftToDownstream)
-		want(t, d, c, "ann@example.com", evidence.Exists) // for a door that does not deliver
-
-		rcpt.Outcome, rcpt.NoSuchUser = evidence.OutcomeRefused, true
-		d.Learn(c, address(t, "ann@example.com"), rcpt)
-		if e := ask("ann@example.com", evidence.Missing); e.Detail != "store said 550" {
-			t.Errorf("detail %q", e.Detail)
-		}
-		time.Sleep(2 * time.Minute)
-		ask("ann@example.com", evidence.LeftToDownstream)
-
-		for _, a := range []evidence.Answer{
-			{Outcome: evidence.OutcomeRefused, Step: evidence.StepRcpt, Code: 550},
-			{Outcome: evidence.OutcomeRefused, Step: evidence.StepMail, Code: 550, NoSuchUser: true},
-			{Outcome: evidence.OutcomeDeferred, Step: evidence.StepRcpt, Code: 450},
-			{Outcome: evidence.OutcomeUnreachable, Step: evidence.StepConnect},
-			{Outcome: evidence.OutcomeAccepted, Step: evidence.StepMail, Code: 250},
-		} {
-			d.Learn(c, address(t, "bob@example.com"), a)
-		}
-		if exists, missing := d.Counts(); exists != 0 || missing != 1 {
-			t.Errorf("%d exist, %d are missing: something was learnt that was not said", exists, missing)
-		}
-		if f.count() != 0 {
-			t.Errorf("the source was asked %d times beside the transactions", f.count())
-		}
-	})
-}
-
-func TestBlindIsNoProof(t *testing.T) {
-	f := judged{newFake("callahead")}
-	f.set("ann@example.com", evidence.Exists)
-	d := New(Config{})
-	defer d.Close()
-	c := NewChain("example.com", Member{Source: f, Relay: true})
-	want(t, d, c, "ann@example.com", evidence.Exists)
-	f.blind.Store(true)
-
-	// when_blind = "accept"
-	f.says["ann@example.com"] = Answer{Standing: evidence.Exists, Blind: true, Cacheable: true}
-	if e := want(t, d, c, "ann@example.com", evidence.Exists); !e.Blind {
-		t.Errorf("not said to be blind: %+v", e)
-	}
-	q := Query{Address: address(t, "ann@example.com"), CutThrough: true}
-	if e := d.Lookup(t.Context(), c, q); e.Standing != evidence.LeftToDownstream || !e.Blind {
-		t.Errorf("cut through: %+v", e)
-	}
-	d.Learn(c, address(t, "eve@example.com"), evidence.Answer{Outcome: evidence.OutcomeAccepted, Step: evidence.StepRcpt, Code: 250})
-	if d.cache.get("callahead", "eve@example.com") != nil {
-		t.Error("an acceptance by a blind relay was remembered")
-	}
-
-	// when_blind = "defer": the yes from before it was found out does not count either.
-	f.away()
-	want(t, d, c, "ann@example.com", evidence.Unavailable)
-	if e := d.Lookup(t.Context(), c, q); e.Standing != evidence.Unavailable {
-		t.Errorf("cut through: %+v", e)
-	}
-}
-
 // A validation server that knows more than the relay does not get mail delivered.
-func TestMissingAtTheRelayIsMissing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFake("validator")
-		f.set("ann@example.com", evidence.Exists)
-		d := New(Config{})
-		defer d.Close()
-		c := NewChain("example.com", Member{Source: f})
-		want(t, d, c, "ann@example.com", evidence.Exists)
-		d.Learn(c, address(t, "ann@example.com"), evidence.Answer{Outcome: evidence.OutcomeRefused, Step: evidence.StepRcpt, Code: 550, NoSuchUser: true})
-		want(t, d, c, "ann@example.com", evidence.Missing)
-		if f.count() != 1 {
-			t.Errorf("asked %d times, want 1", f.count())
-		}
-		time.Sleep(2 * time.Minute)
-		want(t, d, c, "ann@example.com", evidence.Exists)
-		d.Learn(c, address(t, "bob@example.com"), evidence.Answer{Outcome: evidence.OutcomeAccepted, Step: evidence.StepRcpt, Code: 250})
-		want(t, d, c, "bob@example.com", evidence.Missing) // the validator has the word
-	})
-}
-
 func TestLivesOfOneMember(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake("store")
@@ -558,76 +347,6 @@ func TestTrace(t *testing.T) {
 	})
 }
 
-func TestForgetAndStat(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFake("store")
-		d := New(Config{})
-		defer d.Close()
-		c := NewChain("example.com", Member{Source: f})
-		f.set("ann@example.com", evidence.Exists)
-		first := time.Now()
-		want(t, d, c, "ann@example.com", evidence.Exists)
-		time.Sleep(time.Minute)
-		want(t, d, c, "bob@example.com", evidence.Missing)
-		want(t, d, c, "eve@example.org", evidence.Missing)
-		stats := d.Stat()
-		if len(stats) != 2 || stats[0].Domain != "example.com" || stats[0].Exists != 1 || stats[0].Missing != 1 ||
-			!stats[0].Oldest.Equal(first) || !stats[0].Newest.Equal(time.Now()) {
-			t.Errorf("%+v", stats)
-		}
-		for _, step := range []struct {
-			pattern string
-			n       int
-		}{{"nobody@example.com", 0}, {"Ann@Example.com", 1}, {"@example.com", 1}, {"*", 1}} {
-			p, err := ParsePattern(step.pattern)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if n, err := d.Forget(t.Context(), p); n != step.n || err != nil {
-				t.Errorf("forget %s: %d, %v; want %d", step.pattern, n, err, step.n)
-			}
-		}
-		if e, m := d.Counts(); e != 0 || m != 0 {
-			t.Errorf("%d, %d left", e, m)
-		}
-	})
-}
-
-func TestForgetDuringAQuestion(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFake("store")
-		f.gate = make(chan struct{})
-		d := New(Config{})
-		defer d.Close()
-		c := NewChain("example.com", Member{Source: f})
-		done := make(chan evidence.Directory)
-		go func() { done <- d.Lookup(t.Context(), c, Query{Address: address(t, "ann@example.com")}) }()
-		synctest.Wait()
-		if _, err := d.Forget(t.Context(), Pattern{}); err != nil {
-			t.Fatal(err)
-		}
-		close(f.gate)
-		<-done
-		if _, missing := d.Counts(); missing != 0 {
-			t.Error("an answer from before the forgetting was remembered")
-		}
-	})
-}
-
-func TestParsePattern(t *testing.T) {
-	for in, want := range map[string]string{"*": "*", "@Example.COM": "@example.com", "A.B@Example.com": "a.b@example.com"} {
-		p, err := ParsePattern(in)
-		if err != nil || p.String() != want {
-			t.Errorf("%q: %v, %v; want %s", in, p, err, want)
-		}
-	}
-	for _, in := range []string{"", "@", "ann", "a@b@c", "@exa mple"} {
-		if p, err := ParsePattern(in); err == nil {
-			t.Errorf("%q was read as %v", in, p)
-		}
-	}
-}
-
 func TestClosed(t *testing.T) {
 	d := New(Config{})
 	if err := d.Close(); err != nil {
@@ -635,5 +354,3 @@ func TestClosed(t *testing.T) {
 	}
 	want(t, d, NewChain("example.com", Member{Source: newFake("s")}), "ann@example.com", evidence.Unavailable)
 }
-
-var errDisk = errors.New("no space left on device")

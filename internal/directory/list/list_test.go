@@ -214,16 +214,7 @@ func TestChangesAreNoticedByEvent(t *testing.T) {
 	})
 	knows("eve")
 
-	if err := os.Truncate(path, 0); err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
+	write(t, path, "")
 	until(t, looks, "cut to nothing", bad(errEmpty))
 	knows("eve")
 
