@@ -145,3 +145,6 @@ func stop(t testing.TB, g *gateway) {
 		t.Errorf("stop: %v", err)
 	}
 }
+
+// dialNet connects, for goroutines that must not end the test themselves.
+func dialNet(addr string) (net.Conn, error) { return net.DialTimeout("tcp", addr, mailtest.Patience) }
