@@ -180,7 +180,7 @@ func NewClient(ctx context.Context, conn net.Conn, cfg ClientConfig) (*Client, e
 
 func (c *Client) start(ctx context.Context) error {
 	defer c.guard(ctx)()
-	if err := c.expect(StepBanner, 2); err != nil {
+	if err := c.greeting(); err != nil {
 		return err
 	}
 	if err := c.hello(); err != nil {
@@ -190,6 +190,26 @@ func (c *Client) start(ctx context.Context) error {
 		return nil
 	}
 	return c.startTLS(ctx)
+}
+
+// bannerText follows our own name in the banner of a Server.
+const bannerText = " ESMTP Backstop"
+
+// errOurselves ends a circle at its first turn, before it eats up all connections.
+var errOurselves = errors.New("the server is ourselves, or another Backstop with our hostname: mail for it would go in a circle")
+
+// greeting reads the banner.
+func (c *Client) greeting() error {
+	resp, err := c.read(StepBanner)
+	switch {
+	case err != nil:
+		return err
+	case resp.Class() != 2:
+		return &RefusedError{StepBanner, resp}
+	case c.cfg.LocalName != "" && strings.HasPrefix(resp.Text(), c.cfg.LocalName+bannerText):
+		return c.broken(StepBanner, errOurselves)
+	}
+	return nil
 }
 
 // guard closes the connection when ctx ends. What it returns ends the guard.

@@ -235,7 +235,7 @@ func (c *Conn) banner() bool {
 		return false
 	}
 	b := c.outBuf()
-	b = append(append(append(b, "220 "...), c.cfg.Hostname...), " ESMTP Backstop\r\n"...)
+	b = append(append(append(b, "220 "...), c.cfg.Hostname...), bannerText+"\r\n"...)
 	c.setOut(b)
 	return true
 }
