@@ -74,20 +74,14 @@ func scanLocal(s string) (int, error) {
 		return scanQuoted(s)
 	}
 	i, dot := 0, true // dot: a dot may not stand here
-	for i < len(s) && s[i] != '@' {
+	for i < len(s) && s[i] != '@' && s[i] != '>' && s[i] != ' ' {
 		switch c := s[i]; {
+		case c == '.' && dot:
+			return 0, fmt.Errorf("%w: a local part may not begin, end or double a dot unless it is quoted (RFC 5321, 4.1.2)", ErrAddress)
 		case c == '.':
-			if dot {
-				return 0, fmt.Errorf("%w: a local part may not begin, end or double a dot unless it is quoted (RFC 5321, 4.1.2)", ErrAddress)
-			}
 			dot = true
 		case isAtext(c) || c >= utf8.RuneSelf:
 			dot = false
-		case c == '>' || c == ' ':
-			if dot && i > 0 {
-				return 0, fmt.Errorf("%w: a local part may not end with a dot unless it is quoted (RFC 5321, 4.1.2)", ErrAddress)
-			}
-			return i, nil
 		default:
 			return 0, fmt.Errorf("%w: %q may not stand in a local part unquoted (RFC 5321, 4.1.2)", ErrAddress, rune(c))
 		}
@@ -96,10 +90,22 @@ func scanLocal(s string) (int, error) {
 	if dot && i > 0 {
 		return 0, fmt.Errorf("%w: a local part may not end with a dot unless it is quoted (RFC 5321, 4.1.2)", ErrAddress)
 	}
-	if !utf8.ValidString(s[:i]) {
-		return 0, fmt.Errorf("%w: the local part is not UTF-8 (RFC 6531, 3.3)", ErrAddress)
+	return i, checkUTF8(s[:i])
+}
+
+// checkUTF8 refuses what is no UTF-8, and the control characters U+0080 to
+// U+009F, which some terminals obey.
+func checkUTF8(local string) error {
+	if isASCII(local) {
+		return nil
 	}
-	return i, nil
+	if !utf8.ValidString(local) {
+		return fmt.Errorf("%w: the local part is not UTF-8 (RFC 6531, 3.3)", ErrAddress)
+	}
+	if strings.ContainsFunc(local, unicode.IsControl) {
+		return fmt.Errorf("%w: a control character in the local part (RFC 5198, 2)", ErrAddress)
+	}
+	return nil
 }
 
 func scanQuoted(s string) (int, error) {
@@ -109,10 +115,7 @@ func scanQuoted(s string) (int, error) {
 			if i == 1 {
 				return 0, fmt.Errorf("%w: the quoted local part is empty", ErrAddress)
 			}
-			if !utf8.ValidString(s[:i]) {
-				return 0, fmt.Errorf("%w: the local part is not UTF-8 (RFC 6531, 3.3)", ErrAddress)
-			}
-			return i + 1, nil
+			return i + 1, checkUTF8(s[:i])
 		case c == '\\':
 			i++
 			if i == len(s) || s[i] < ' ' || s[i] >= 0x7f {

@@ -14,28 +14,30 @@ func (f finding) about(address string) finding {
 
 // passOn makes the sender's reply of a downstream's answer: its code and status
 // where they are about this mail, a temporary failure where they are about us or about
-// nothing that we understand.
-func (r Rules) passOn(a evidence.Answer, own string) finding {
+// nothing that we understand. Only a yes at the step that counts is a yes.
+func (r Rules) passOn(a evidence.Answer, step evidence.Step, own string) finding {
 	f := finding{downstream: true}
 	switch a.Outcome {
 	case evidence.OutcomeAccepted:
-		return finding{}
+		if a.Step == step {
+			return finding{}
+		}
+		f.effect, f.reply = Defer, replyNotTaken
 	case evidence.OutcomeUnsupported:
 		f.effect, f.reply = Refuse, unsupported(a.Unsupported)
-	case evidence.OutcomeRefused:
-		if a.Step < evidence.StepRcpt || !aboutMail(a.Code) {
+		if f.reply.IsZero() {
 			f.effect, f.reply = Defer, replyNotTaken
-			break
 		}
-		f.effect = Refuse
-		f.reply = r.compose(a, own)
+	case evidence.OutcomeRefused:
+		f.effect, f.reply = Defer, replyNotTaken
+		if a.Step >= evidence.StepRcpt && aboutMail(a.Code) {
+			f.effect, f.reply = Refuse, r.compose(a, own)
+		}
 	case evidence.OutcomeDeferred:
-		f.effect = Defer
-		if a.Step < evidence.StepMail {
-			f.reply = replyNotTaken
-			break
+		f.effect, f.reply = Defer, replyNotTaken
+		if a.Step >= evidence.StepMail && a.Code/100 == 4 {
+			f.reply = r.compose(a, own)
 		}
-		f.reply = r.compose(a, own)
 	case evidence.OutcomeSilent:
 		f.effect, f.reply = Defer, replySilent
 	default:
@@ -49,11 +51,13 @@ func (r Rules) passOn(a evidence.Answer, own string) finding {
 
 // aboutMail tells the refusals that are about a sender, a recipient or a
 // message from those that say that the conversation itself went wrong (500,
-// 502, 503, 504: RFC 5321, 4.2.2), which is never the sender's fault.
+// 502, 503, 504: RFC 5321, 4.2.2; 530 to 538, which want us to log in: RFC 4954, 6),
+// which is never the sender's fault.
 func aboutMail(code int) bool {
-	return code == 501 || code == 521 || code == 523 || code == 524 || code == 525 || code == 535 || code >= 550 && code <= 599
+	return code == 501 || code == 521 || code == 523 || code == 524 || code == 525 || code >= 550 && code <= 599
 }
 
+// unsupported is the reply to mail that needs what the downstream lacks, or none where nobody said what that is.
 func unsupported(e evidence.Extension) mail.Reply {
 	switch e {
 	case evidence.Ext8BitMIME:
@@ -62,11 +66,14 @@ func unsupported(e evidence.Extension) mail.Reply {
 		return replyNoUTF8
 	case evidence.ExtBinaryMIME:
 		return replyNoBinary
+	case evidence.ExtSize:
+		return replySizeThere
 	}
-	return replySizeThere
+	return mail.Reply{}
 }
 
-// compose keeps code and status as far as they can stand in our reply.
+// compose keeps code and status as far as they can stand in our reply. The code's
+// class is that of the answer's outcome.
 func (r Rules) compose(a evidence.Answer, own string) mail.Reply {
 	code, status := a.Code, a.Status
 	if code == 421 {
@@ -76,12 +83,8 @@ func (r Rules) compose(a evidence.Answer, own string) mail.Reply {
 		status = mail.Status{Class: uint16(code / 100)}
 	}
 	reply, err := mail.NewReply(code, status, own)
-	if err != nil { // a code outside RFC 5321: understood as far as its class
-		if a.Outcome == evidence.OutcomeRefused {
-			reply = mail.MustReply(550, "5.0.0", own)
-		} else {
-			reply = mail.MustReply(451, "4.0.0", own)
-		}
+	if err != nil {
+		return replyNotTaken // not a code of RFC 5321: neither refused nor taken for all we know
 	}
 	if r.ShowDownstream && a.Text != "" {
 		return r.said(reply, reply.Code(), reply.Status(), a.Text)

@@ -159,8 +159,11 @@ func (r Rules) commandAbuse(c *evidence.Case) finding {
 }
 
 func (r Rules) relayDenied(c *evidence.Case) finding {
-	if c.OurDomain == evidence.Yes || c.NoDomain {
+	switch {
+	case c.OurDomain == evidence.Yes || c.NoDomain:
 		return finding{}
+	case c.OurDomain == evidence.Unknown: // nobody looked: no reason to take it, and none to refuse it for good
+		return deferTo(replyInternal.About(c.To.String()))
 	}
 	return refuse(replyDenied.About(c.To.String()))
 }
@@ -194,13 +197,18 @@ func (r Rules) recipientMissing(c *evidence.Case) finding {
 		if c.Downstream.Outcome == evidence.OutcomeNotAsked {
 			return ask(evidence.AskDownstreamRecipient)
 		}
-		if c.Downstream.NoSuchUser && !c.MustAccept {
+		if saysMissing(c.Downstream) && !c.MustAccept {
 			f := refuse(replyMissing.About(c.To.String()))
 			f.downstream = true
 			return f
 		}
 	}
 	return finding{}
+}
+
+// saysMissing says that the downstream refused the recipient, and because nobody has that name.
+func saysMissing(a evidence.Answer) bool {
+	return a.NoSuchUser && a.Outcome == evidence.OutcomeRefused && a.Step == evidence.StepRcpt
 }
 
 func (r Rules) recipientUnverified(c *evidence.Case) finding {
@@ -245,7 +253,7 @@ func (r Rules) downstreamRecipient(c *evidence.Case) finding {
 	if c.Downstream.Outcome == evidence.OutcomeNotAsked {
 		return ask(evidence.AskDownstreamRecipient)
 	}
-	return r.passOn(c.Downstream, "Recipient address rejected by the mail server of this domain").about(c.To.String())
+	return r.passOn(c.Downstream, evidence.StepRcpt, "Recipient address rejected by the mail server of this domain").about(c.To.String())
 }
 
 func (r Rules) messageSize(c *evidence.Case) finding {
@@ -284,7 +292,7 @@ func (r Rules) downstreamMessage(c *evidence.Case) finding {
 	case evidence.OutcomeSilent:
 		return finding{} // downstream-silent has the word
 	}
-	return r.passOn(c.Final, "Message refused by the mail server of this domain")
+	return r.passOn(c.Final, evidence.StepMessage, "Message refused by the mail server of this domain")
 }
 
 func (r Rules) downstreamSilent(c *evidence.Case) finding {

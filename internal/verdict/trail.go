@@ -45,6 +45,9 @@ func describe(r Rule, c *evidence.Case) string {
 	case CommandAbuse:
 		return choose(c.Abuse, "too many errors or commands", "no abuse")
 	case RelayDenied:
+		if c.OurDomain == evidence.Unknown && !c.NoDomain {
+			return "nobody looked whether the domain is ours"
+		}
 		return choose(c.OurDomain == evidence.Yes, "domain is ours", "domain is not ours")
 	case NullSenderRecipients:
 		return nullSender(c)
@@ -91,7 +94,7 @@ func describeDirectory(c *evidence.Case) string {
 	d := c.Directory
 	s := d.Standing.String()
 	if d.Standing == evidence.LeftToDownstream && c.Downstream.Outcome != evidence.OutcomeNotAsked {
-		s = choose(c.Downstream.NoSuchUser, "missing", s) + " (" + describeAnswer(c.Downstream) + ")"
+		s = choose(saysMissing(c.Downstream), "missing", s) + " (" + describeAnswer(c.Downstream) + ")"
 		return s
 	}
 	if d.Source != "" {

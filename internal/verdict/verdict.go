@@ -82,7 +82,6 @@ func (v Verdict) Watched() (Rule, bool) { return v.Trail.watched() }
 type Trail struct {
 	weighed uint32 // a bit a rule
 	objects uint32 // watch mode: the rule objected and was not obeyed
-	asks    uint8  // questions asked, a bit each
 }
 
 func (t Trail) watched() (Rule, bool) {
