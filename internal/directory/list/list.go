@@ -2,16 +2,13 @@ package list
 
 import (
 	"context"
-	"errors"
+	"io"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"backstop/internal/directory"
+	"backstop/internal/directory/watch"
 	"backstop/internal/evidence"
 	"backstop/internal/mail"
 )
@@ -34,100 +31,65 @@ type Options struct {
 }
 
 // State is what a list answers from.
-type State struct {
-	Path    string
-	Entries int
-	Read    time.Time // when the set in force was read
-	// Err says why the file as it is now is not the set in force; nil: it is.
-	Err error
-}
+type State = watch.State
 
 // List is a listed source. Its methods are called from many goroutines.
 type List struct {
-	path  string
-	name  string
-	opts  Options
-	set   atomic.Pointer[set]
-	state atomic.Pointer[State]
-	end   chan struct{}
-	done  sync.WaitGroup
-	once  sync.Once
-
-	// Of the goroutine that watches:
-	seen   stamp  // the content that was last read, good or bad
-	last   stamp  // the content at the last tick
-	target string // the file behind the symbolic links, taken before it was read
+	name string
+	file *watch.File[set]
 }
 
 var _ directory.Known = (*List)(nil)
 
-// pollEvery is how often a file is looked at without an event.
-const pollEvery = 30 * time.Second
-
 // Open reads the file and begins to watch it. The error names file and line of
 // each bad line, up to ten, or says why the file cannot be read.
-func Open(path string, opts Options) (*List, error) {
-	if opts.Canonical == nil {
-		opts.Canonical = func(domain string) string { return domain }
+func Open(path string, o Options) (*List, error) {
+	if o.Canonical == nil {
+		o.Canonical = same
 	}
-	if opts.Logger == nil {
-		opts.Logger = slog.New(slog.DiscardHandler)
-	}
-	if opts.Changed == nil {
-		opts.Changed = func(State) {}
-	}
-	if opts.Now == nil {
-		opts.Now = time.Now
-	}
-	l := &List{path: path, name: "list:" + path, opts: opts, end: make(chan struct{})}
-	var w *watcher
-	if !opts.NoEvents {
-		// Before the first reading, so that no change falls between the two.
-		var err error
-		if w, err = watch(path); err != nil {
-			opts.Logger.Warn("changes of this file are noticed late: its folder cannot be watched", "file", path, "error", err)
-		}
-	}
-	l.target = target(path)
-	s, seen, err := read(path, opts.Canonical)
+	f, err := watch.Open(path, parser(path, o.Canonical), watch.Options{
+		What: "list of recipients", Logger: o.Logger, Changed: o.Changed, Ticks: o.Ticks, NoEvents: o.NoEvents, Now: o.Now,
+	})
 	if err != nil {
-		w.close()
 		return nil, err
 	}
-	l.seen, l.last = seen, seen
-	l.set.Store(s)
-	l.state.Store(&State{Path: path, Entries: s.n, Read: opts.Now()})
-	l.done.Go(func() { l.follow(w) })
-	return l, nil
+	return &List{name: "list:" + path, file: f}, nil
+}
+
+func same(domain string) string { return domain }
+
+func parser(path string, canonical func(string) string) watch.Parser[set] {
+	return func(in io.Reader, lines int) (*set, int, error) {
+		r := newReader(path, canonical, lines)
+		err := r.all(in, lines)
+		return r.set, r.set.Len(), err
+	}
 }
 
 // Check reads the file and says what is wrong with it, as Open does.
 func Check(path string) error {
-	_, _, err := read(path, func(d string) string { return d })
+	_, err := watch.Read(path, parser(path, same))
 	return err
 }
 
 // Close ends the watching. The list answers on from what it has.
-func (l *List) Close() {
-	l.once.Do(func() { close(l.end) })
-	l.done.Wait()
-}
+func (l *List) Close() { l.file.Close() }
 
 // Name is "list:" and the file.
 func (l *List) Name() string { return l.name }
 
 // State says what the list answers from.
-func (l *List) State() State { return *l.state.Load() }
+func (l *List) State() State { return l.file.State() }
 
 // Known says Exists for a listed address and NotAsked for any other: whether a list's
 // silence means that the recipient is missing depends on who else may be asked.
 func (l *List) Known(key string) evidence.Standing {
-	s := l.set.Load()
-	if s.has(key) {
+	s := l.file.Get()
+	if s.Has(key) {
 		return evidence.Exists
 	}
 	if s.locals {
-		if at := strings.LastIndexByte(key, '@'); at > 0 && s.has(key[:at]) {
+		if at := strings.LastIndexByte(key, '@'); at > 0 && s.Has(key[:at]) {
 			return evidence.Exists
 		}
 	}
@@ -137,88 +99,4 @@ func (l *List) Known(key string) evidence.Standing {
 // Lookup is Known.
 func (l *List) Lookup(_ context.Context, addr mail.Address) directory.Answer {
 	return directory.Answer{Standing: l.Known(addr.Key())}
-}
-
-// follow looks at the file when something happened to it.
-func (l *List) follow(w *watcher) {
-	defer func() { w.close() }() // whichever it is by then
-	ticks := l.opts.Ticks
-	if ticks == nil {
-		t := time.NewTicker(pollEvery)
-		defer t.Stop()
-		ticks = t.C
-	}
-	for {
-		select {
-		case <-l.end:
-			return
-		case e, ok := <-w.events():
-			if !ok { // the folder is gone; the clock goes on, and finds it again
-				w.close()
-				w = nil
-				l.look()
-				continue
-			}
-			if now := target(l.path); e.name == filepath.Base(l.path) || e.lost || now != l.target {
-				l.target = now
-				l.look()
-			}
-		case <-ticks:
-			if w == nil && !l.opts.NoEvents {
-				w, _ = watch(l.path) // what happened meanwhile is found by this tick and the next
-			}
-			l.tick()
-		}
-	}
-}
-
-// tick looks at a file that has changed since it was read, but not since the last
-// tick: one that is being written must not be read by halves.
-func (l *List) tick() {
-	now := stampFile(l.path)
-	still := now == l.last
-	l.last = now
-	if still && now != l.seen {
-		l.look()
-	}
-}
-
-// look reads the file, and takes it over when it is good.
-func (l *List) look() {
-	old := l.State()
-	s, seen, err := read(l.path, l.opts.Canonical)
-	if errors.Is(err, errChanged) {
-		return // whoever writes it has not finished: that will be another event
-	}
-	l.seen = seen
-	if err != nil {
-		old.Err = err
-		l.state.Store(&old)
-		l.opts.Logger.Error("a changed list of recipients was not taken over; the one before it stays in force",
-			"file", l.path, "entries", old.Entries, "error", err)
-		l.opts.Changed(old)
-		return
-	}
-	l.set.Store(s)
-	state := State{Path: l.path, Entries: s.n, Read: l.opts.Now()}
-	l.state.Store(&state)
-	l.opts.Logger.Info("a changed list of recipients was taken over", "file", l.path, "entries", s.n, "before", old.Entries)
-	l.opts.Changed(state)
-}
-
-// target is the file behind the symbolic links on the way, "" where there is none.
-func target(path string) string {
-	t, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return ""
-	}
-	return t
-}
-
-func stampFile(path string) stamp {
-	info, err := os.Stat(path)
-	if err != nil {
-		return stamp{}
-	}
-	return stampOf(info)
 }

@@ -1,94 +1,29 @@
 package list
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
+	"backstop/internal/directory/table"
+	"backstop/internal/directory/watch"
 	"backstop/internal/mail"
 )
 
 // Mistake is a line that is no recipient.
-type Mistake struct {
-	File    string
-	Line    int
-	Message string
-}
-
-func (m *Mistake) Error() string { return fmt.Sprintf("%s:%d: %s", m.File, m.Line, m.Message) }
+type Mistake = watch.Mistake
 
 const (
 	maxLine     = 1024 // octets; an address has 320
 	maxMistakes = 10
 )
 
-var (
-	errChanged = errors.New("it was changed while it was read")
-	errEmpty   = errors.New("it is empty, so everybody would be refused; if that is meant, write a comment into it")
-)
-
-// stamp is what tells one content of a file from another without reading it.
-type stamp struct {
-	size, mtime int64
-	dev, ino    uint64
-	exists      bool
-}
-
-// read makes a set of the file, and says which content it read. The error wraps a
-// *Mistake for each bad line, up to ten.
-func read(path string, canonical func(string) string) (*set, stamp, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, stamp{}, err
-	}
-	defer f.Close()
-	before, err := f.Stat()
-	if err != nil {
-		return nil, stamp{}, err
-	}
-	if before.IsDir() {
-		return nil, stamp{}, fmt.Errorf("%s is a folder, not a file", path)
-	}
-	if before.Size() == 0 { // a copy that failed, far more often than a wish
-		return nil, stampOf(before), fmt.Errorf("%s: %w", path, errEmpty)
-	}
-	lines, err := countLines(f)
-	if err != nil {
-		return nil, stampOf(before), err
-	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return nil, stampOf(before), fmt.Errorf("%s must be a plain file: %w", path, err)
-	}
-	r := reader{path: path, canonical: canonical, set: newSet(lines)}
-	err = r.all(f, lines)
-	after, statErr := f.Stat()
-	switch {
-	case statErr != nil:
-		return nil, stampOf(before), statErr
-	case stampOf(before) != stampOf(after):
-		return nil, stampOf(before), fmt.Errorf("%s: %w", path, errChanged)
-	case err != nil:
-		return nil, stampOf(before), err
-	}
-	return r.set, stampOf(before), nil
-}
-
-func countLines(f io.Reader) (int, error) {
-	buf := make([]byte, 256<<10)
-	for n := 1; ; {
-		k, err := f.Read(buf)
-		n += bytes.Count(buf[:k], []byte{'\n'})
-		if err == io.EOF {
-			return n, nil
-		}
-		if err != nil {
-			return 0, err
-		}
-	}
+// set is what a list answers from.
+type set struct {
+	*table.Table
+	locals bool // some entries are local parts alone
 }
 
 type reader struct {
@@ -98,53 +33,47 @@ type reader struct {
 	domain    []byte // the last domain that was found good and is its own canonical name
 	mistakes  []error
 	line      int
-	batch     []hash // of keys that are not in the set yet
+	batch     []table.Hash // of keys that are not in the set yet
 }
 
 const batchSize = 1024
 
+func newReader(path string, canonical func(string) string, lines int) *reader {
+	return &reader{path: path, canonical: canonical, set: &set{Table: table.New(lines)}}
+}
+
 // all reads the file, whose lines were counted as many.
-func (r *reader) all(f io.Reader, lines int) error {
-	in := bufio.NewReaderSize(f, 256<<10)
-	for {
-		line, err := in.ReadSlice('\n')
-		if err != nil && err != io.EOF && err != bufio.ErrBufferFull {
-			return err
+func (r *reader) all(in io.Reader, lines int) error {
+	err := watch.EachLine(in, lines, func(n int, line []byte) bool {
+		r.line = n
+		r.one(line)
+		if len(r.batch) >= batchSize {
+			r.flush()
 		}
-		if len(line) > 0 {
-			if r.line++; r.line > lines {
-				return fmt.Errorf("%s: %w", r.path, errChanged)
-			}
-			r.one(bytes.TrimSuffix(line, []byte{'\n'}))
-		}
-		for err == bufio.ErrBufferFull { // one() has complained already
-			_, err = in.ReadSlice('\n')
-		}
-		if len(r.batch) >= batchSize || err == io.EOF {
-			r.set.insertAll(r.batch)
-			r.batch = r.batch[:0]
-		}
-		if len(r.mistakes) == maxMistakes || err == io.EOF {
-			return errors.Join(r.mistakes...)
-		}
+		return len(r.mistakes) < maxMistakes
+	})
+	r.flush()
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.path, err)
 	}
+	return errors.Join(r.mistakes...)
+}
+
+func (r *reader) flush() {
+	r.set.InsertAll(r.batch)
+	r.batch = r.batch[:0]
 }
 
 func (r *reader) one(line []byte) {
-	line = bytes.TrimSuffix(line, []byte{'\r'})
 	if isPlain(line, r.domain) {
-		r.batch = append(r.batch, r.set.hashBytes(line))
+		r.batch = append(r.batch, r.set.HashBytes(line))
 		return
 	}
 	if len(line) > maxLine {
 		r.wrong("the line is longer than %d octets", maxLine)
 		return
 	}
-	text := string(line)
-	if r.line == 1 {
-		text = strings.TrimPrefix(text, "\ufeff") // a byte order mark, as editors on Windows leave it
-	}
-	text = strings.TrimSpace(withoutComment(text))
+	text := strings.TrimSpace(withoutComment(string(line)))
 	if text == "" {
 		return
 	}
@@ -168,17 +97,17 @@ func (r *reader) add(a mail.Address, text string) {
 	domain := a.Domain()
 	if domain == "" {
 		r.set.locals = true
-		r.batch = append(r.batch, r.set.hash(a.LocalKey()))
+		r.batch = append(r.batch, r.set.Hash(a.LocalKey()))
 		return
 	}
 	if name := r.canonical(domain); name != domain {
-		r.batch = append(r.batch, r.set.hash(a.LocalKey()+"@"+name))
+		r.batch = append(r.batch, r.set.Hash(a.LocalKey()+"@"+name))
 		return
 	}
 	if strings.HasSuffix(text, domain) {
 		r.domain = append(r.domain[:0], domain...)
 	}
-	r.batch = append(r.batch, r.set.hash(a.Key()))
+	r.batch = append(r.batch, r.set.Hash(a.Key()))
 }
 
 func (r *reader) wrong(format string, args ...any) {
@@ -205,3 +134,40 @@ func withoutComment(s string) string {
 	}
 	return s
 }
+
+// isPlain says whether line is its own folded key: local@domain in lower-case ASCII
+// without quotes, in the domain that was found good before. It spares
+// nearly every line of a large file the full parser, and is never right about one
+// which that would refuse.
+func isPlain(line, domain []byte) bool {
+	n := len(line) - len(domain)
+	if len(domain) == 0 || n < 2 || n-1 > maxLocal || line[n-1] != '@' || !bytes.Equal(line[n:], domain) {
+		return false
+	}
+	dot := true // a dot may not stand here
+	for _, c := range line[:n-1] {
+		if c == '.' {
+			if dot {
+				return false
+			}
+			dot = true
+			continue
+		}
+		if !plain[c] {
+			return false
+		}
+		dot = false
+	}
+	return !dot
+}
+
+const maxLocal = 64 // mail.MaxLocalPart
+
+// plain: the atext of RFC 5322, 3.2.3, that is folded already, but for "#",
+// which the caller would have to tell from a comment.
+var plain = func() (t [256]bool) {
+	for _, c := range []byte("abcdefghijklmnopqrstuvwxyz0123456789!$%&'*+-/=?^_`{|}~") {
+		t[c] = true
+	}
+	return t
+}()

@@ -1,4 +1,4 @@
-package list
+package watch
 
 import (
 	"bytes"
@@ -16,8 +16,8 @@ type event struct {
 	lost bool // events were lost, so anything may have happened
 }
 
-// watcher hears what happens in a file's folder. A nil watcher hears nothing.
-type watcher struct {
+// listener hears what happens in a file's folder. A nil listener hears nothing.
+type listener struct {
 	file *os.File
 	ch   chan event
 	end  chan struct{}
@@ -29,9 +29,9 @@ type watcher struct {
 const heard = unix.IN_CLOSE_WRITE | unix.IN_MOVED_TO | unix.IN_MOVED_FROM | unix.IN_DELETE |
 	unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_ONLYDIR
 
-// watch watches the folder, not the file: a file that replaces another by its name
+// listen watches the folder, not the file: a file that replaces another by its name
 // would be missed.
-func watch(path string) (*watcher, error) {
+func listen(path string) (*listener, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
 		return nil, os.NewSyscallError("inotify_init1", err)
@@ -41,19 +41,19 @@ func watch(path string) (*watcher, error) {
 		return nil, os.NewSyscallError("inotify_add_watch", err)
 	}
 	// Non-blocking, so the runtime waits for it, and closing it ends a read.
-	w := &watcher{file: os.NewFile(uintptr(fd), "inotify"), ch: make(chan event), end: make(chan struct{})}
+	w := &listener{file: os.NewFile(uintptr(fd), "inotify"), ch: make(chan event), end: make(chan struct{})}
 	go w.run()
 	return w, nil
 }
 
-func (w *watcher) events() <-chan event {
+func (w *listener) events() <-chan event {
 	if w == nil {
 		return nil
 	}
 	return w.ch
 }
 
-func (w *watcher) close() {
+func (w *listener) close() {
 	if w == nil {
 		return
 	}
@@ -63,8 +63,8 @@ func (w *watcher) close() {
 	})
 }
 
-// run hands the events on until the watcher is closed or its folder is gone.
-func (w *watcher) run() {
+// run hands the events on until the listener is closed or its folder is gone.
+func (w *listener) run() {
 	defer close(w.ch)
 	buf := make([]byte, 16<<10)
 	for {

@@ -1,0 +1,89 @@
+package table
+
+import (
+	"fmt"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestSetIsASet(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(0, 1000).Draw(t, "entries")
+		s := New(rapid.IntRange(0, n).Draw(t, "expected")) // fewer than there come
+		for i := range n {
+			s.Insert(s.Hash(fmt.Sprintf("in%d", i)), 0)
+			s.InsertAll([]Hash{s.HashBytes([]byte(fmt.Sprintf("in%d", i/2)))})
+		}
+		if s.Len() != n {
+			t.Fatalf("%d entries, want %d", s.Len(), n)
+		}
+		for i := range n {
+			if !s.Has(fmt.Sprintf("in%d", i)) {
+				t.Fatalf("entry %d of %d is lost", i, n)
+			}
+			if s.Has(fmt.Sprintf("out%d", i)) {
+				t.Fatalf("entry %d of %d was never there", i, n)
+			}
+		}
+	})
+}
+
+// A map beside one of Go's.
+func TestMapIsAMap(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := NewMap(rapid.IntRange(0, 50).Draw(t, "expected"))
+		want := map[string]uint16{}
+		for range rapid.IntRange(0, 300).Draw(t, "entries") {
+			k, v := fmt.Sprint(rapid.IntRange(0, 400).Draw(t, "key")), rapid.Uint16().Draw(t, "value")
+			_, there := want[k]
+			if m.Insert(m.Hash(k), v) == there {
+				t.Fatalf("%s: there already: %v", k, there)
+			}
+			switch {
+			case !there:
+				want[k] = v
+			case v&1 == 1:
+				m.Change(m.Hash(k), v)
+				want[k] = v
+			}
+		}
+		if m.Len() != len(want) {
+			t.Fatalf("%d keys, want %d", m.Len(), len(want))
+		}
+		for i := range 401 {
+			k := fmt.Sprint(i)
+			v, found := want[k]
+			if got, ok := m.Get([]byte(k)); got != v || ok != found {
+				t.Fatalf("%s: %d %v, want %d %v", k, got, ok, v, found)
+			}
+		}
+	})
+}
+
+// What the package's comment says of memory, exactly.
+func TestSize(t *testing.T) {
+	const n = 1_000_000
+	if got, want := New(n).Size(), 16*(n*5/4+1+256); got != want {
+		t.Errorf("a set of a million takes %d octets, want %d", got, want)
+	}
+	if got, want := NewMap(n).Size(), 18*(n*5/4+1+256); got != want {
+		t.Errorf("a map of a million takes %d octets, want %d", got, want)
+	}
+}
+
+func TestNothingIsAllocated(t *testing.T) {
+	m := NewMap(10)
+	m.Insert(m.Hash("ann@example.com"), 7)
+	key := []byte("ann@example.com")
+	if n := testing.AllocsPerRun(100, func() {
+		if v, ok := m.Get(key); v != 7 || !ok {
+			t.Error("lost")
+		}
+		if m.Has("bob@example.com") {
+			t.Error("found")
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations a look-up", n)
+	}
+}
