@@ -31,7 +31,7 @@ var floors = map[string]int{
 	// Services.
 	"directory": 3, "relay": 3, "journal": 3, "metrics": 3,
 	// Plugs: one outside system each.
-	"directory/list": 4, "directory/callahead": 4, "store/sqlite": 4,
+	"directory/list": 4, "directory/access": 4, "directory/callahead": 4, "store/sqlite": 4,
 	// The heart.
 	"session": 5,
 	// Doors.
@@ -51,6 +51,7 @@ var only = []struct {
 	why     string
 }{
 	{"backstop/internal/directory/list", []string{"daemon"}, "only the daemon plugs sources in"},
+	{"backstop/internal/directory/access", []string{"daemon"}, "only the daemon plugs sources in"},
 	{"backstop/internal/directory/callahead", []string{"daemon"}, "only the daemon plugs sources in"},
 	{"backstop/internal/store/sqlite", []string{"daemon"}, "only the daemon chooses the store"},
 	{"modernc.org/sqlite", []string{"store/sqlite"}, "one room for the database"},

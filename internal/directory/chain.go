@@ -42,6 +42,29 @@ type Known interface {
 	Known(key string) evidence.Standing
 }
 
+// Ruled is a Known whose answers may have more to them than a standing.
+type Ruled interface {
+	Known
+	// Rule is Known with all that there is to say.
+	Rule(key string) Ruling
+}
+
+// Ruling is what a Ruled source says. The zero Ruling says nothing.
+type Ruling struct {
+	Standing evidence.Standing
+	// Reply is the operator's own: permanent with Missing, temporary with Unavailable.
+	// A temporary one is his last word, other than a source that cannot be asked.
+	Reply mail.Reply
+	// Detail is for the operator: what was found.
+	Detail string
+	// Exact says that this very address is named. Then nothing is asked about it without its
+	// subaddress.
+	Exact bool
+	// Blind says that it is a yes to anybody in the domain. It holds only when no source behind
+	// this one knows better.
+	Blind bool
+}
+
 // Judge is a source that finds out whether its own yes is worth anything.
 type Judge interface {
 	Source
@@ -74,6 +97,7 @@ type link struct {
 	source Source
 	name   string
 	known  Known // nil: must be asked
+	ruled  Ruled // nil: says no more than known
 	judge  Judge // nil: takes its own yes for proof
 	blind  bool  // it is Anybody, whose yes proves nothing
 	relay  bool
@@ -87,6 +111,7 @@ func NewChain(name string, members ...Member) *Chain {
 	for i, m := range members {
 		l := link{source: m.Source, name: m.Source.Name(), relay: m.Relay, lives: m.Lives}
 		l.known, _ = m.Source.(Known)
+		l.ruled, _ = m.Source.(Ruled)
 		l.judge, _ = m.Source.(Judge)
 		_, l.blind = m.Source.(Anybody)
 		c.links[i] = l

@@ -64,7 +64,10 @@ type Finding struct {
 	Blind    bool
 	Cached   bool
 	Detail   string
+	Reply    mail.Reply // the operator's own for this recipient; none: the usual one
 	Took     time.Duration
+
+	exact bool // the source names this very address
 }
 
 // DomainStat is what is remembered of one domain.

@@ -27,7 +27,7 @@ func (d *Directory) Trace(ctx context.Context, chain *Chain, q Query) (evidence.
 }
 
 func (f *Finding) evidence() evidence.Directory {
-	return evidence.Directory{Standing: f.Standing, Source: f.Source, Age: f.Age, Stale: f.Stale, Blind: f.Blind, Detail: f.Detail}
+	return evidence.Directory{Standing: f.Standing, Source: f.Source, Age: f.Age, Stale: f.Stale, Blind: f.Blind, Detail: f.Detail, Reply: f.Reply}
 }
 
 // decide asks for the address, and where it is missing for the address without its subaddress.
@@ -45,10 +45,10 @@ func (d *Directory) decide(ctx context.Context, chain *Chain, q *Query, trace *[
 }
 
 // walk asks each source in turn. final: the relay itself refuses the address as it
-// is given, so no other form of it helps.
+// is given, or the operator says what becomes of it, so no other form of it helps.
 func (d *Directory) walk(ctx context.Context, chain *Chain, q *Query, addr mail.Address, trace *[]Finding) (f Finding, final bool) {
-	var away, silent Finding
-	var isAway, isSilent bool
+	var away, silent, anybody Finding
+	var isAway, isSilent, isAnybody bool
 	for i := range chain.links {
 		l := &chain.links[i]
 		f = d.one(ctx, l, q, addr, trace != nil)
@@ -57,14 +57,23 @@ func (d *Directory) walk(ctx context.Context, chain *Chain, q *Query, addr mail.
 		}
 		switch f.Standing {
 		case evidence.Exists, evidence.LeftToDownstream:
+			if l.ruled != nil && f.Blind { // names nobody: who knows better has the word first
+				if !isAnybody {
+					anybody, isAnybody = f, true
+				}
+				continue
+			}
 			return f, true
 		case evidence.Missing:
 			if !isAway {
-				return f, l.relay
+				return f, l.relay || f.exact
 			}
 		case evidence.NotAsked:
 			silent, isSilent = f, true
 		default:
+			if f.Reply.Temporary() {
+				return f, true
+			}
 			if !isAway {
 				away, isAway = f, true
 			}
@@ -73,6 +82,8 @@ func (d *Directory) walk(ctx context.Context, chain *Chain, q *Query, addr mail.
 	switch {
 	case isAway:
 		return away, false
+	case isAnybody:
+		return anybody, true
 	case isSilent:
 		silent.Standing = evidence.Missing
 		return silent, false
@@ -82,7 +93,10 @@ func (d *Directory) walk(ctx context.Context, chain *Chain, q *Query, addr mail.
 
 // one asks one source.
 func (d *Directory) one(ctx context.Context, l *link, q *Query, addr mail.Address, timed bool) Finding {
-	if l.known != nil {
+	switch {
+	case l.ruled != nil:
+		return d.fromRules(l, q, addr)
+	case l.known != nil:
 		return d.fromList(l, q, addr)
 	}
 	if !timed {
@@ -106,6 +120,24 @@ func (d *Directory) fromList(l *link, q *Query, addr mail.Address) Finding {
 				f.Standing, f.Address = evidence.Exists, base.Key()
 			}
 		}
+	}
+	return f
+}
+
+// fromRules is fromList for a source that has more to say.
+func (d *Directory) fromRules(l *link, q *Query, addr mail.Address) Finding {
+	key := addr.Key()
+	r := l.ruled.Rule(key)
+	if !r.Exact && q.Subaddress != "" { // a line for the user goes before one for the domain
+		if base := addr.Base(q.Subaddress); base.Key() != key {
+			if b := l.ruled.Rule(base.Key()); b.Exact {
+				r, key = b, base.Key()
+			}
+		}
+	}
+	f := Finding{Source: l.name, Address: key, Standing: r.Standing, Blind: r.Blind, Detail: r.Detail, Reply: r.Reply, exact: r.Exact}
+	if f.Standing == evidence.LeftToDownstream || f.Reply.Positive() { // neither is theirs to say
+		f.Standing, f.Reply = evidence.Unavailable, mail.Reply{}
 	}
 	return f
 }

@@ -104,6 +104,9 @@ type Directory struct {
 	Stale    bool          // older than it should be: the source could not be asked again
 	Blind    bool          // the source says yes to anybody, so its yes proves nothing
 	Detail   string        // for the operator: the source's own words
+	// Reply is what the operator wrote into the source for this recipient: permanent with
+	// Missing, temporary with Unavailable; none is the usual one.
+	Reply mail.Reply
 }
 
 // Outcome is how the downstream took one step.

@@ -188,7 +188,7 @@ func (r Rules) recipientMissing(c *evidence.Case) finding {
 		return ask(evidence.AskDirectory)
 	case evidence.Missing:
 		if !c.MustAccept {
-			return refuse(replyMissing.About(c.To.String()))
+			return refuse(own(c.Directory.Reply, replyMissing).About(c.To.String()))
 		}
 	case evidence.LeftToDownstream:
 		if c.OtherRoute == evidence.Yes {
@@ -206,6 +206,15 @@ func (r Rules) recipientMissing(c *evidence.Case) finding {
 	return finding{}
 }
 
+// own is the operator's own reply if it has the class of the usual one: what a source
+// has been given to say decides how a no sounds, never whether it is for good.
+func own(reply, usual mail.Reply) mail.Reply {
+	if reply.Class() == usual.Class() {
+		return reply
+	}
+	return usual
+}
+
 // saysMissing says that the downstream refused the recipient, and because nobody has that name.
 func saysMissing(a evidence.Answer) bool {
 	return a.NoSuchUser && a.Outcome == evidence.OutcomeRefused && a.Step == evidence.StepRcpt
@@ -217,7 +226,7 @@ func (r Rules) recipientUnverified(c *evidence.Case) finding {
 	}
 	switch {
 	case c.Directory.Standing == evidence.Unavailable:
-		return deferTo(replyUnverified.About(c.To.String()))
+		return deferTo(own(c.Directory.Reply, replyUnverified).About(c.To.String()))
 	case c.Directory.Standing == evidence.LeftToDownstream && c.Downstream.NotReached():
 		f := deferTo(replyUnverified.About(c.To.String()))
 		f.downstream = true

@@ -1,0 +1,199 @@
+package access
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+
+	"backstop/internal/directory/table"
+	"backstop/internal/directory/watch"
+	"backstop/internal/mail"
+)
+
+// content is what a source answers from. It is immutable.
+type content struct {
+	keys    *table.Table // a tag, and an address, user@, @domain or domain
+	actions []action     // by the value in keys
+	// What there is at all, so that the rest need not be looked for.
+	tagged, untagged, users, plus bool
+
+	senders, clients []Rule
+	warnings         []*watch.Mistake
+}
+
+// tags in the keys of a table.
+const (
+	tagTo   = 't'
+	tagNone = 'u'
+)
+
+const (
+	maxLine     = 2048 // octets
+	maxMistakes = 10
+	maxWarnings = 100
+	maxActions  = 65000
+)
+
+// reader makes a content.
+type reader struct {
+	*content
+	path      string
+	canonical func(string) string
+	index     map[action]uint16
+	mistakes  []error
+	line      int
+
+	ignored            map[string]bool     // tags that were warned of
+	virtual, catchAlls []link              // lines of a virtusertable that name another address
+	domains            map[string]struct{} // of the keys of a virtusertable
+	logical            logical
+}
+
+func parser(kind Kind, path string, canonical func(string) string, log *slog.Logger) watch.Parser[content] {
+	return func(in io.Reader, lines int) (*content, int, error) {
+		r := &reader{
+			content: &content{keys: table.NewMap(lines)}, path: path, canonical: canonical,
+			index: map[action]uint16{}, ignored: map[string]bool{}, domains: map[string]struct{}{},
+		}
+		if err := r.all(kind, in, lines); err != nil {
+			return nil, 0, err
+		}
+		for _, w := range r.warnings {
+			log.Warn("a line of recipients is probably not meant so", "file", w.File, "line", w.Line, "warning", w.Message)
+		}
+		return r.content, r.keys.Len() + len(r.senders) + len(r.clients), nil
+	}
+}
+
+func (r *reader) all(kind Kind, in io.Reader, lines int) error {
+	one, end := r.accessLine, func() {}
+	switch kind {
+	case Virtusertable:
+		one, end = r.virtualLine, r.resolve
+	case Postmap:
+		one, end = r.mapLine, r.endRecord
+	}
+	err := watch.EachLine(in, lines, func(n int, line []byte) bool {
+		if len(line) > maxLine {
+			r.line = n
+			r.wrong("the line is longer than %d octets", maxLine)
+		} else {
+			one(n, string(line))
+		}
+		return len(r.mistakes) < maxMistakes
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.path, err)
+	}
+	if len(r.mistakes) < maxMistakes {
+		end()
+	}
+	return errors.Join(r.mistakes...)
+}
+
+// split reads a line as makemap does: a key, white space, a value; "#" makes a
+// comment only as the first character.
+func (r *reader) split(line string) (key, value string, ok bool) {
+	if strings.TrimSpace(line) == "" || line[0] == '#' {
+		return "", "", false
+	}
+	if line[0] == ' ' || line[0] == '\t' {
+		r.wrong("the line begins with white space, which makemap refuses; what a line continues would be lost")
+		return "", "", false
+	}
+	i := strings.IndexAny(line, " \t")
+	if i < 0 {
+		r.wrong("%q has no value", line)
+		return "", "", false
+	}
+	if value = strings.TrimSpace(line[i:]); value == "" {
+		r.wrong("%q has no value", line[:i])
+		return "", "", false
+	}
+	return line[:i], value, true
+}
+
+// put adds a key. The first of two lines holds, as with makemap; two that differ are
+// warned of.
+func (r *reader) put(tag byte, key string, a action) (h table.Hash, fresh bool) {
+	n, known := r.index[a]
+	if !known {
+		if len(r.actions) >= maxActions {
+			r.wrong("there are more than %d different right-hand sides", maxActions)
+			return h, false
+		}
+		n = uint16(len(r.actions))
+		r.actions = append(r.actions, a)
+		r.index[a] = n
+	}
+	if tag == tagTo {
+		r.tagged = true
+	} else {
+		r.untagged = true
+	}
+	var buf [400]byte
+	full := append(append(buf[:0], tag), key...)
+	h = r.keys.HashBytes(full)
+	if !r.keys.Insert(h, n) {
+		if before, _ := r.keys.Get(full); before != n {
+			r.warn("%s stands in an earlier line with another value, and that one holds", key)
+		}
+		return h, false
+	}
+	return h, true
+}
+
+// address reads user@domain, and gives its key under the domain's canonical name.
+func (r *reader) address(text string) (key string, ok bool) {
+	a, err := mail.ParseAddress(text)
+	if err != nil {
+		r.wrong("%v", err)
+		return "", false
+	}
+	domain := a.Domain()
+	if domain == "" {
+		return a.LocalKey(), true
+	}
+	if name := r.canonical(domain); name != domain {
+		return a.LocalKey() + "@" + name, true
+	}
+	return a.Key(), true
+}
+
+func (r *reader) domain(text string) (name string, ok bool) {
+	name, err := mail.FoldDomain(text)
+	if err != nil {
+		r.wrong("%v", err)
+		return "", false
+	}
+	return r.canonical(name), true
+}
+
+func (r *reader) wrong(format string, args ...any) {
+	if len(r.mistakes) < maxMistakes {
+		r.mistakes = append(r.mistakes, r.mistake(format, args...))
+	}
+}
+
+func (r *reader) warn(format string, args ...any) {
+	if len(r.warnings) < maxWarnings {
+		r.warnings = append(r.warnings, r.mistake(format, args...))
+	}
+}
+
+func (r *reader) mistake(format string, args ...any) *watch.Mistake {
+	return &watch.Mistake{File: r.path, Line: r.line, Message: fmt.Sprintf(format, args...)}
+}
+
+// get looks a key up that is put together of its parts, without allocating.
+func (c *content) get(tag byte, a, b, d string) (action *action, found bool) {
+	var buf [400]byte
+	key := append(append(append(append(buf[:0], tag), a...), b...), d...)
+	n, found := c.keys.Get(key)
+	if !found {
+		return nil, false
+	}
+	return &c.actions[n], true
+}
