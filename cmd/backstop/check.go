@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -64,7 +65,9 @@ func (a *app) check() *cobra.Command {
 func report(file string, cfg *config.Config, err error) (checkReport, error) {
 	r := checkReport{File: file, OK: err == nil, Problems: []problemJSON{}, Warnings: []problemJSON{}}
 	if err == nil {
-		r.Warnings = problems(cfg.Warnings)
+		wrong, warned := daemon.CheckFiles(cfg)
+		r.Problems, r.Warnings = problems(wrong), problems(slices.Concat(cfg.Warnings, warned))
+		r.OK = len(wrong) == 0
 		return r, nil
 	}
 	var list *config.Errors

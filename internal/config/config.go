@@ -129,16 +129,19 @@ type Domain struct {
 type SourceKind uint8
 
 const (
-	SourceCallahead SourceKind = iota // asks a mail server by RCPT
-	SourceList                        // a file with an address or a local part a line
-	SourceAnybody                     // everybody exists
+	SourceCallahead     SourceKind = iota // asks a mail server by RCPT
+	SourceList                            // a file with an address or a local part a line
+	SourceAnybody                         // everybody exists
+	SourceAccess                          // a Sendmail access file
+	SourceVirtusertable                   // a Sendmail table of virtual users
+	SourcePostmap                         // a Postfix map
 )
 
 // Source is one recipient source of one domain, with every default filled in.
 type Source struct {
 	Kind      SourceKind
 	Name      string    // in log, metrics and lookup: "callahead:smtp://…", "list:/…", "anybody", or the name of its section
-	File      string    // of a list
+	File      string    // of a list or a map
 	Callahead Callahead // of a callahead
 }
 

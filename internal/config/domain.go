@@ -31,7 +31,7 @@ func (t *domainDraft) keys() []key {
 		{name: "relay", required: true, example: `"smtp://HOST:PORT"`, set: func(d *decoder, n *node) { t.relayAt = n.at; text(&t.Relay, parseRelay)(d, n) },
 			doc: "The downstream: `smtp://HOST[:PORT]`, `lmtp://HOST:PORT` or `lmtp+unix:///PATH`. `?tls=off`, `opportunistic` (default) or `require`; `&client=xclient`, `xforward` or `proxy` hands on the true client to a downstream that trusts us."},
 		{name: "recipients", def: `["callahead"]`, set: t.takeRecipients,
-			doc: "Who says which users exist, asked in this order; the first definite answer holds. `callahead` (the relay itself), `callahead:smtp://HOST:PORT`, `list:FILE` (an address or a local part a line, `#` comments), `anybody`, or the name of a `[source.NAME]`."},
+			doc: "Who says which users exist, asked in this order; the first definite answer holds. `callahead` (the relay itself), `callahead:smtp://HOST:PORT`, `list:FILE` (an address or a local part a line, `#` comments), `access:FILE` and `virtusertable:FILE` (Sendmail's texts), `postmap:FILE` (Postfix's), `anybody`, or the name of a `[source.NAME]`."},
 		{name: "subaddress", def: `""`, set: text(&t.Subaddress, parseSeparator),
 			doc: "The separator after which an address is only a tag: with `\"+\"`, user+tag is user where user+tag itself is not known."},
 		{name: "mode", unset: "that of the top", set: func(d *decoder, n *node) {

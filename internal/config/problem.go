@@ -22,7 +22,10 @@ type Problem struct {
 func (p Problem) String() string {
 	s := p.File
 	if p.Line > 0 {
-		s += ":" + strconv.Itoa(p.Line) + ":" + strconv.Itoa(p.Column)
+		s += ":" + strconv.Itoa(p.Line)
+	}
+	if p.Column > 0 { // the files of recipients have lines only
+		s += ":" + strconv.Itoa(p.Column)
 	}
 	return s + ": " + p.Message
 }

@@ -160,25 +160,42 @@ func (d *decoder) takeRecipient(n *node) (sourceRef, bool) {
 		}
 		ref.Callahead.Target = target
 		return ref, true
-	case word == "list":
-		return ref, d.takeList(n, rest, &ref.Source)
-	case word == "access" || word == "postmap" || word == "virtusertable":
-		d.notYet(n.at, word+":FILE")
-		return ref, false
+	}
+	for _, f := range fileSources {
+		if word == f.word {
+			return ref, d.takeFile(n, rest, &ref.Source, f)
+		}
 	}
 	d.bad(n, didYouMean(word, []string{"list", "callahead", "access", "postmap", "virtusertable"}), "%q is not a kind of source", word)
 	return ref, false
 }
 
-func (d *decoder) takeList(n *node, path string, s *Source) bool {
+// fileSource is a word of recipients that is followed by a file.
+type fileSource struct {
+	word, example, holds string
+	kind                 SourceKind
+}
+
+var fileSources = []fileSource{
+	{"list", "/etc/backstop/example.com", "the file has an address or a local part a line, and may be empty", SourceList},
+	{"access", "/etc/mail/access", "the file is the text from which Sendmail's makemap makes the access map", SourceAccess},
+	{"virtusertable", "/etc/mail/virtusertable", "the file is the text from which Sendmail's makemap makes the virtusertable", SourceVirtusertable},
+	{"postmap", "/etc/postfix/relay_recipients", "the file is the text from which postmap makes the map", SourcePostmap},
+}
+
+func (d *decoder) takeFile(n *node, path string, s *Source, f fileSource) bool {
 	if path == "" {
-		d.bad(n, "write list:/etc/backstop/example.com", "the file is missing")
+		d.bad(n, "write "+f.word+":"+f.example, "the file is missing")
 		return false
 	}
-	s.Kind, s.File = SourceList, d.path(path)
-	s.Name = "list:" + s.File
+	s.Kind, s.File = f.kind, d.path(path)
+	s.Name = f.word + ":" + s.File
+	if f.kind != SourceList && strings.HasSuffix(path, ".db") {
+		d.bad(n, "write "+f.word+":"+strings.TrimSuffix(path, ".db"), "%s is the finished map, and what is read is the text that it was made from", path)
+		return false
+	}
 	if err := readable(s.File); err != nil {
-		d.cannotRead(n, path, err, "the file has an address or a local part a line, and may be empty")
+		d.cannotRead(n, path, err, f.holds)
 		return false
 	}
 	return true

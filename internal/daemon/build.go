@@ -4,10 +4,12 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"backstop/internal/config"
 	"backstop/internal/directory"
+	"backstop/internal/directory/access"
 	"backstop/internal/directory/callahead"
 	"backstop/internal/directory/list"
 	"backstop/internal/relay"
@@ -21,6 +23,7 @@ import (
 type setup struct {
 	cfg     *config.Config
 	lists   map[listKey]*list.List
+	maps    map[mapKey]*access.Source
 	asked   map[config.Callahead]*callahead.Source
 	relays  map[relayKey]*relay.Downstream
 	domains map[*route.Domain]*session.Domain
@@ -29,6 +32,12 @@ type setup struct {
 
 // listKey: the same file means other addresses to a domain with other aliases.
 type listKey struct{ file, domain string }
+
+// mapKey is listKey for a file of Sendmail's or Postfix's.
+type mapKey struct {
+	kind access.Kind
+	listKey
+}
 
 // relayKey: two downstreams are one when URL and options are.
 type relayKey struct {
@@ -40,7 +49,7 @@ type relayKey struct {
 // build makes a setup, taking from old what stays the same.
 func (d *Daemon) build(cfg *config.Config, old *setup) (*setup, error) {
 	s := &setup{
-		cfg: cfg, lists: map[listKey]*list.List{}, asked: map[config.Callahead]*callahead.Source{},
+		cfg: cfg, lists: map[listKey]*list.List{}, maps: map[mapKey]*access.Source{}, asked: map[config.Callahead]*callahead.Source{},
 		relays: map[relayKey]*relay.Downstream{}, domains: map[*route.Domain]*session.Domain{},
 	}
 	for i := range cfg.Domains {
@@ -83,6 +92,12 @@ func (d *Daemon) chain(s, old *setup, c *config.Domain) (*directory.Chain, error
 			m.Relay = src.Callahead.Target == c.Relay
 		case config.SourceAnybody:
 			m.Source = directory.Anybody{}
+		case config.SourceAccess, config.SourceVirtusertable, config.SourcePostmap:
+			f, err := d.mapFile(s, old, src, c)
+			if err != nil {
+				return nil, err
+			}
+			m.Source = f
 		default:
 			return nil, fmt.Errorf("domain %s: source %s is of a kind that this version does not know", c.Name, src.Name)
 		}
@@ -91,6 +106,7 @@ func (d *Daemon) chain(s, old *setup, c *config.Domain) (*directory.Chain, error
 	return directory.NewChain(c.Name, members...), nil
 }
 
+// list opens a list, or takes the one that is open.
 func (d *Daemon) list(s, old *setup, file string, c *config.Domain) (*list.List, error) {
 	key := listKey{file, fmt.Sprint(c.Name, c.Aliases)}
 	if l := s.lists[key]; l != nil {
@@ -100,20 +116,46 @@ func (d *Daemon) list(s, old *setup, file string, c *config.Domain) (*list.List,
 		s.lists[key] = old.lists[key]
 		return s.lists[key], nil
 	}
-	name, aliases := c.Name, c.Aliases
-	l, err := list.Open(file, list.Options{Logger: d.log, Now: d.o.Now, NoEvents: d.o.Offline, Canonical: func(domain string) string {
-		for _, a := range aliases {
-			if a == domain {
-				return name
-			}
-		}
-		return domain
-	}})
+	l, err := list.Open(file, list.Options{Logger: d.log, Now: d.o.Now, NoEvents: d.o.Offline, Canonical: canonical(c)})
 	if err != nil {
 		return nil, err
 	}
 	s.lists[key] = l
 	return l, nil
+}
+
+// mapKinds are the files of Sendmail and Postfix.
+var mapKinds = map[config.SourceKind]access.Kind{
+	config.SourceAccess: access.Access, config.SourceVirtusertable: access.Virtusertable, config.SourcePostmap: access.Postmap,
+}
+
+// mapFile is list for the other files.
+func (d *Daemon) mapFile(s, old *setup, src *config.Source, c *config.Domain) (*access.Source, error) {
+	key := mapKey{mapKinds[src.Kind], listKey{src.File, fmt.Sprint(c.Name, c.Aliases)}}
+	if m := s.maps[key]; m != nil {
+		return m, nil
+	}
+	if old != nil && old.maps[key] != nil {
+		s.maps[key] = old.maps[key]
+		return s.maps[key], nil
+	}
+	m, err := access.Open(key.kind, src.File, access.Options{Logger: d.log, Now: d.o.Now, NoEvents: d.o.Offline, Canonical: canonical(c)})
+	if err != nil {
+		return nil, err
+	}
+	s.maps[key] = m
+	return m, nil
+}
+
+// canonical turns the domain's aliases into its name.
+func canonical(c *config.Domain) func(string) string {
+	name, aliases := c.Name, c.Aliases
+	return func(domain string) string {
+		if slices.Contains(aliases, domain) {
+			return name
+		}
+		return domain
+	}
 }
 
 func (d *Daemon) callahead(s, old *setup, src *config.Source) *callahead.Source {
@@ -159,6 +201,11 @@ func (s *setup) closeNew(other *setup) {
 	for k, l := range s.lists {
 		if other == nil || other.lists[k] != l {
 			l.Close()
+		}
+	}
+	for k, m := range s.maps {
+		if other == nil || other.maps[k] != m {
+			m.Close()
 		}
 	}
 	for k, c := range s.asked {

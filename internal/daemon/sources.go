@@ -8,7 +8,7 @@ import (
 
 	"backstop/internal/config"
 	"backstop/internal/directory/callahead"
-	"backstop/internal/directory/list"
+	"backstop/internal/directory/watch"
 	"backstop/internal/relay"
 )
 
@@ -64,7 +64,7 @@ func sourceStatus(c *callahead.Source) PeerStatus {
 	return p
 }
 
-func listStatus(name string, s list.State) PeerStatus {
+func listStatus(name string, s watch.State) PeerStatus {
 	p := PeerStatus{Name: name, State: stateUp, Since: s.Read, Detail: fmt.Sprintf("%d entries", s.Entries)}
 	if s.Err != nil {
 		p.State, p.Detail = stateDown, fmt.Sprintf("%v; the %d entries read before go on", s.Err, s.Entries)

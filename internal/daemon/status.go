@@ -74,6 +74,9 @@ func (d *Daemon) Status() Status {
 	for _, l := range s.lists {
 		st.Sources = append(st.Sources, listStatus(l.Name(), l.State()))
 	}
+	for _, m := range s.maps {
+		st.Sources = append(st.Sources, listStatus(m.Name(), m.State()))
+	}
 	byName := func(p []PeerStatus) {
 		sort.Slice(p, func(i, j int) bool { return p[i].Name < p[j].Name })
 	}

@@ -49,10 +49,10 @@ func (r *reader) endRecord() {
 		r.wrong("the quoted key has no closing quote")
 		return
 	case value == "":
-		r.wrong("%s has no value, and Postfix passes over such a line; write any word behind it", key)
+		r.wrong("%q has no value, and Postfix passes over such a line; write any word behind it", key)
 		return
 	case key[0] == '/':
-		r.wrong("%s is a pattern; regexp: and pcre: tables are not read, postmap: is a plain map", key)
+		r.wrong("%q is a pattern; regexp: and pcre: tables are not read, postmap: is a plain map", key)
 		return
 	case key[0] == '@':
 		domain, ok := r.domain(key[1:])
@@ -63,7 +63,7 @@ func (r *reader) endRecord() {
 		return
 	}
 	if word, _, _ := strings.Cut(value, " "); strings.EqualFold(word, "REJECT") || strings.EqualFold(word, "DISCARD") || len(word) == 3 && digits(word) {
-		r.warn("the value of %s is not looked at: in a map of recipients whoever is named exists, %s or not", key, word)
+		r.warn("the value of %q is not looked at: in a map of recipients whoever is named exists, %s or not", key, word)
 	}
 	if name, ok := r.address(key); ok {
 		r.users = r.users || strings.IndexByte(name, '@') < 0

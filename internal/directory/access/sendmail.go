@@ -41,7 +41,7 @@ func (r *reader) accessLine(n int, line string) {
 		for _, t := range ignoredTags {
 			if tag == t { // the value is not shown: AuthInfo has passwords
 				if !r.ignored[t] {
-					r.warn("lines with %s: are not used here", key[:len(t)])
+					r.warn("lines with %s: are not used here", tag)
 				}
 				r.ignored[t] = true
 				return
@@ -50,7 +50,7 @@ func (r *reader) accessLine(n int, line string) {
 	}
 	a, err := parseValue(value)
 	if err != nil {
-		r.wrong("%s: %v", key, err)
+		r.wrong("%q: %v", key, err)
 		return
 	}
 	switch {

@@ -108,9 +108,11 @@ func newReply(status mail.Status, text string) (action, error) {
 	}
 	switch {
 	case code == 0 && status.IsZero():
-		return action{}, fmt.Errorf("%q has neither a code nor a status, so it would say no with no reason; write ERROR:5.1.1:550 %s", text, text)
+		return action{}, fmt.Errorf("%q has neither a code nor a status, so a sender could not tell what it means; write ERROR:5.1.1:550 and the text", text)
 	case code == 421 || code != 0 && code/100 != 4 && code/100 != 5:
 		return action{}, fmt.Errorf("%d is no code with which a recipient can be refused; write 550, or 450 for not now", code)
+	case strings.ContainsFunc(text, func(c rune) bool { return c >= 0x80 }):
+		return action{}, fmt.Errorf("the text %q of the reply is not ASCII (RFC 5321, 4.2.1)", text)
 	case text == "":
 		return action{}, errors.New("the reply has no text; write ERROR:5.1.1:550 User unknown")
 	case code == 0 && status.Class == 2:

@@ -1,0 +1,61 @@
+package daemon
+
+import (
+	"errors"
+
+	"backstop/internal/config"
+	"backstop/internal/directory/access"
+	"backstop/internal/directory/list"
+	"backstop/internal/directory/watch"
+)
+
+// CheckFiles reads the files of recipients that a configuration names, each once, and
+// says for which of their lines New would fail, and what they have that is allowed and
+// probably not meant.
+func CheckFiles(cfg *config.Config) (problems, warnings []config.Problem) {
+	type file struct {
+		kind config.SourceKind
+		path string
+	}
+	seen := map[file]bool{}
+	for i := range cfg.Domains {
+		for _, src := range cfg.Domains[i].Sources {
+			f := file{src.Kind, src.File}
+			if src.File == "" || seen[f] {
+				continue
+			}
+			seen[f] = true
+			var err error
+			var warned []*watch.Mistake
+			if src.Kind == config.SourceList {
+				err = list.Check(src.File)
+			} else {
+				warned, err = access.Check(mapKinds[src.Kind], src.File)
+			}
+			problems = append(problems, fileProblems(src.File, err)...)
+			for _, w := range warned {
+				warnings = append(warnings, config.Problem{File: w.File, Line: w.Line, Message: w.Message})
+			}
+		}
+	}
+	return problems, warnings
+}
+
+// fileProblems takes the mistakes of a file apart.
+func fileProblems(path string, err error) []config.Problem {
+	if err == nil {
+		return nil
+	}
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		var all []config.Problem
+		for _, e := range several.Unwrap() {
+			all = append(all, fileProblems(path, e)...)
+		}
+		return all
+	}
+	var m *watch.Mistake
+	if errors.As(err, &m) {
+		return []config.Problem{{File: m.File, Line: m.Line, Message: m.Message}}
+	}
+	return []config.Problem{{File: path, Message: err.Error()}}
+}
