@@ -37,7 +37,9 @@ func TestFlood(t *testing.T) {
 		}
 	}
 	mailtest.CheckOwned(t, all.sent, m.Messages())
-	if n := m.Asked("RCPT TO:<ghost0-0@"); n > 2 {
+	// Sessions that begin at the same instant each ask with their own RCPT, as the cut-through
+	// does; once one of them has its answer nobody asks again.
+	if n := m.Asked("RCPT TO:<ghost0-0@"); n > connections {
 		t.Errorf("the downstream was asked %d times for the same nobody", n)
 	}
 	t.Logf("%d refusals, %d messages taken", connections*turns, all.ok)
