@@ -92,6 +92,9 @@ func (s *Session) inspect(head []byte) {
 // fields yields the header fields at the head of a message, folded lines with them.
 func fields(head []byte) func(yield func([]byte) bool) {
 	return func(yield func([]byte) bool) {
+		if emptyLine(head) {
+			return // no header at all
+		}
 		start := 0
 		for i := 0; i < len(head); {
 			n := bytes.IndexByte(head[i:], '\n')
@@ -106,12 +109,17 @@ func fields(head []byte) func(yield func([]byte) bool) {
 			if !yield(head[start:next]) {
 				return
 			}
-			if next < len(head) && head[next] == '\r' {
-				return // the empty line
+			if emptyLine(head[next:]) {
+				return
 			}
 			start, i = next, next
 		}
 	}
+}
+
+// emptyLine says whether b begins with the line that ends a header. Binary mail may have no CR in it.
+func emptyLine(b []byte) bool {
+	return bytes.HasPrefix(b, []byte("\r\n")) || bytes.HasPrefix(b, []byte("\n"))
 }
 
 // byUs finds "by HOSTNAME" in a Received field (RFC 5321, 4.4: the name that a server calls itself).
