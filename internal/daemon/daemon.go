@@ -50,6 +50,7 @@ type Daemon struct {
 	store      *sqlite.Store // nil: nothing is kept over a restart
 	directory  *directory.Directory
 	door       *smtpd.Door
+	clients    *listen.PerClient // outlives a reload: who is connected stays counted
 	started    time.Time
 	draining   atomic.Bool
 
@@ -395,7 +396,10 @@ func (d *Daemon) doorConfig(s *setup) smtpd.Config {
 	if c.TLS != nil {
 		w.TLS = &tls.Config{Certificates: []tls.Certificate{c.TLS.Certificate}, MinVersion: tls.VersionTLS12}
 	}
-	return smtpd.Config{Wire: w, Kind: evidence.DoorSMTP, Engine: s.engine, Clients: &listen.PerClient{Max: c.PerClient}}
+	if d.clients == nil || d.clients.Max != c.PerClient {
+		d.clients = &listen.PerClient{Max: c.PerClient}
+	}
+	return smtpd.Config{Wire: w, Kind: evidence.DoorSMTP, Engine: s.engine, Clients: d.clients}
 }
 
 // Engine is the engine in force, for whoever decides without a door.

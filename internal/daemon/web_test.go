@@ -1,6 +1,7 @@
 package daemon_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -17,8 +18,10 @@ import (
 // get asks by HTTP, over TCP or a Unix socket.
 func get(t testing.TB, network, addr, path string) (int, string) {
 	t.Helper()
-	c := http.Client{Timeout: mailtest.Patience, Transport: &http.Transport{DisableKeepAlives: true,
-		Dial: func(string, string) (net.Conn, error) { return net.DialTimeout(network, addr, mailtest.Patience) }}}
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, addr)
+	}
+	c := http.Client{Timeout: mailtest.Patience, Transport: &http.Transport{DisableKeepAlives: true, DialContext: dial}}
 	r, err := c.Get("http://backstop" + path)
 	if err != nil {
 		t.Fatal(err)
