@@ -23,21 +23,21 @@ fi
 		for (i = 0; i < n; i++)
 			if (owner[i] == "" || owner[i] in failed || !named) print held[i]
 	}
-	function forget() { n = named = 0; skipped = now = ""; split("", failed) }
+	function forget() { n = named = 0; skipped = now = ""; split("", failed); split("", why) }
 	function hold(who) { owner[n] = who; held[n++] = $0 }
 	/^# / { compiler = 1 }
 	/^(=== |--- |ok  \t|FAIL|PASS|\?   \t)/ { compiler = 0 }
 	compiler { print; next }
 	/^ok  \t/ { printf "%s%s\n", skipped, $0; fflush(); forget(); next }
 	/^\?   \t/ { print; fflush(); forget(); next }
-	/^FAIL($|\t)/ { say(); print; fflush(); forget(); next }
-	/^=== / { now = $3; reason = ""; if ($2 == "RUN" || $2 == "NAME") hold(now); next }
+	/^FAIL($|\t)/ { say(); printf "%s%s\n", skipped, $0; fflush(); forget(); next }
+	/^=== / { now = $3; if ($2 == "RUN" || $2 == "NAME") hold(now); next }
 	/^ *--- FAIL: / { failed[$3] = named = 1; hold(now = ""); next }
 	/^ *--- PASS: / { now = ""; next }
 	/^ *--- SKIP: Fuzz.*\/seed#/ { next } # an input that the target does not mean
-	/^ *--- SKIP: / { skipped = skipped "skipped: " $3 (reason == "" ? "" : ": " reason) "\n"; now = reason = ""; next }
+	/^ *--- SKIP: / { skipped = skipped "skipped: " $3 (why[$3] == "" ? "" : ": " why[$3]) "\n"; now = ""; next }
 	/^panic: / { now = "" }
-	/^ +[a-z_0-9]+\.go:[0-9]+: / { reason = $0; sub(/^ +[a-z_0-9]+\.go:[0-9]+: (SKIPPED, )?/, "", reason) }
+	/^ +[a-z_0-9]+\.go:[0-9]+: / { why[now] = $0; sub(/^ +[a-z_0-9]+\.go:[0-9]+: (SKIPPED, )?/, "", why[now]) }
 	{ hold(now) }
 	END { say() }
 '
