@@ -413,7 +413,7 @@ func (f *follower) chunk(cmd, arg string) {
 	}
 	switch {
 	case fault || f.limits.size > 0 && len(text) > f.limits.size:
-		f.broken(true)
+		f.broken(whole || f.stop == 0) // who gave up early throws the rest of a chunk away unseen
 	case !whole:
 		f.over = true
 	case last:

@@ -236,7 +236,12 @@ func conversations() []string {
 	} {
 		all = append(all, start+chunks+evil+"QUIT\r\n")
 	}
+	for _, n := range []int{48, 49} { // with the line's end exactly the limit, and one more
+		all = append(all, start+"DATA\r\n"+strings.Repeat("x", n)+"\r\n.\r\n"+evil, fmt.Sprintf("%sBDAT %d LAST\r\n%s\r\n%s", start, n+2, strings.Repeat("x", n), evil))
+	}
 	return append(all,
+		start+"DATA\r\na\rb\r\n.\r\n"+evil, start+"DATA\r\na\nb\r\n.\r\n"+evil, start+"MAIL FROM:<a@c.test>\r\n"+start,
+		start+"BDAT 30\r\n"+strings.Repeat("NOOP\r\n", 5)+"DATA\r\nBDAT 6 LAST\r\nNOOP\r\nRSET\r\n"+evil, start+"BDAT 30 LAST\r\n"+strings.Repeat("NOOP\r\n", 5)+evil,
 		"", "\r\n", "\n", "QUIT\r\n", "HELO c\r\nMAIL FROM:<>\r\nRCPT TO:<postmaster>\r\nDATA\r\n.\r\nQUIT\r\n",
 		"EHLO c\r\nMAIL FROM:<> BODY=BINARYMIME\r\nRCPT TO:<b@mx.test>\r\nDATA\r\nBDAT 7 LAST\r\na\nb\r\x00c\n"+evil,
 		"EHLO c\r\nSTARTTLS\r\n"+evil+"\x16\x03\x01\x00\x05hello", "STARTTLS\r\nEHLO c\r\n",
@@ -257,6 +262,8 @@ func FuzzServer(f *testing.F) {
 		f.Add([]byte(c), []byte{}, []byte{}, byte(0))
 		f.Add([]byte(c), []byte{0}, []byte{0}, byte(1<<(i%8)))
 		f.Add([]byte(c), []byte{6, 2, 40}, []byte{0, 7}, byte(knobBare|knobBinary|knobTLS|knobXClient))
+		f.Add([]byte(c), []byte{1}, []byte{0}, byte(knobStop))
+		f.Add([]byte(c), []byte{}, []byte{30}, byte(knobSize))
 	}
 	f.Fuzz(func(t *testing.T, in, pieces, sizes []byte, knobs byte) {
 		if len(in) > 16<<10 {
@@ -268,10 +275,12 @@ func FuzzServer(f *testing.F) {
 
 // FuzzBody plays any octets at all as the data of one message.
 func FuzzBody(f *testing.F) {
-	for _, s := range []string{"", "a\r\n", ".\r\n", "..\r\n", "a\n.\r\nb", "a\r.\r\nb", "\r\n.\rb", "a\r\n.\n.\r\n", "\r\r\n.\r\r\n.\r\n", "a\x00", ".\r\r\n", "\n..b", strings.Repeat("y", 60)} {
+	for _, s := range []string{"", "a\r\n", ".\r\n", "..\r\n", "a\n.\r\nb", "a\r.\r\nb", "\r\n.\rb", "a\r\n.\n.\r\n", "\r\r\n.\r\r\n.\r\n", "a\x00", ".\r\r\n", "\n..b", strings.Repeat("y", 60),
+		strings.Repeat("y", 18), strings.Repeat("y", 19), "." + strings.Repeat("y", 18), ".." + strings.Repeat("y", 18)} {
 		f.Add([]byte(s), []byte{0}, []byte{0}, byte(0), byte(0))
 		f.Add([]byte(s+"\r\n.\r\nQUIT\r\n"), []byte{3}, []byte{}, byte(knobBare), byte(1))
 		f.Add([]byte(s), []byte{255}, []byte{9}, byte(knobBare|knobText), byte(3))
+		f.Add([]byte(s), []byte{}, []byte{}, byte(knobText), byte(1))
 	}
 	f.Fuzz(func(t *testing.T, data, pieces, sizes []byte, knobs, way byte) {
 		if len(data) > 16<<10 {
