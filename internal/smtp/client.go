@@ -11,7 +11,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -424,32 +423,6 @@ func (c *Client) XClient(ctx context.Context, attrs []Attr) (Response, error) {
 		return resp, err
 	}
 	return resp, c.hello()
-}
-
-// Idle says whether the connection is open and silent: no end, no unasked-for 421. It does not wait.
-func (c *Client) Idle() bool {
-	if c.r.Buffered() > 0 {
-		return false
-	}
-	nc := c.nc
-	if t, ok := nc.(*tls.Conn); ok {
-		nc = t.NetConn()
-	}
-	sc, ok := bare(nc).(syscall.Conn)
-	if !ok {
-		return true
-	}
-	rc, err := sc.SyscallConn()
-	if err != nil {
-		return false
-	}
-	idle := false
-	var b [1]byte
-	err = rc.Control(func(fd uintptr) {
-		_, _, e := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		idle = e == syscall.EAGAIN
-	})
-	return err == nil && idle
 }
 
 // Quit says QUIT, waits a moment for the answer, and closes.
