@@ -256,18 +256,6 @@ func (c *Client) arm(d time.Duration) {
 	c.nc.SetDeadline(want)
 }
 
-// expect reads an answer and refuses it unless it is of the class.
-func (c *Client) expect(s Step, class int) error {
-	resp, err := c.read(s)
-	if err != nil {
-		return err
-	}
-	if resp.Class() != class {
-		return &RefusedError{s, resp}
-	}
-	return nil
-}
-
 // command writes one line and reads its answer.
 func (c *Client) command(s Step, line string) (Response, error) {
 	c.arm(c.cfg.Timeouts.of(s))

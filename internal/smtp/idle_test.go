@@ -56,8 +56,10 @@ func TestIdleSeesHiddenRecords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !c.Idle() || !c.Idle() {
-		t.Error("not idle after EHLO")
+	for range 2 { // looking changes nothing
+		if !c.Idle() {
+			t.Error("not idle after EHLO")
+		}
 	}
 	for _, want := range []bool{true, false} { // the first RSET is answered once
 		b := c.Batch()
