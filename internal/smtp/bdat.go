@@ -43,8 +43,9 @@ func (c *Conn) chunk(arg []byte) bool {
 	switch {
 	case !c.mail:
 		refusal = replyMailFirst
-	case c.bdatDead:
-		refusal = replyRcptFirst
+	case !c.bdatDead.IsZero():
+		// Not 503: a client that goes by the last answer would take a temporary refusal for a permanent one.
+		refusal = c.bdatDead
 	case c.rcpts == 0:
 		refusal = replyNoRecipients
 	default:
@@ -68,7 +69,9 @@ func (c *Conn) refuseChunk(b *BodyReader, r mail.Reply) bool {
 		}
 		return false
 	}
-	c.bdat, c.bdatDead = c.mail, c.mail
+	if c.mail {
+		c.bdat, c.bdatDead = true, r
+	}
 	c.reply(r)
 	return true
 }

@@ -173,7 +173,7 @@ func (c *Conn) reset() {
 	if c.mail {
 		c.h.Reset()
 	}
-	c.mail, c.utf8, c.binary, c.bdat, c.bdatDead, c.rcpts = false, false, false, false, false, 0
+	c.mail, c.utf8, c.binary, c.bdat, c.bdatDead, c.rcpts = false, false, false, false, mail.Reply{}, 0
 }
 
 func (c *Conn) hello(arg []byte, extended bool) bool {
@@ -311,7 +311,7 @@ func (c *Conn) message(body *BodyReader) bool {
 		if !body.chunked || body.last {
 			c.reset()
 		} else {
-			c.bdatDead = true // refused early: the chunks still to come are thrown away
+			c.bdatDead = r // refused early: the chunks still to come are thrown away
 		}
 		if c.isDraining() {
 			c.last(replyShutdown)

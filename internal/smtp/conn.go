@@ -62,8 +62,8 @@ type Conn struct {
 	mail     bool // a transaction is open
 	utf8     bool
 	binary   bool
-	bdat     bool // the transaction's data comes in chunks
-	bdatDead bool // and one of them was refused: the rest is thrown away
+	bdat     bool       // the transaction's data comes in chunks
+	bdatDead mail.Reply // and one of them was refused, with this: the rest is thrown away and told the same
 	rcpts    int
 	errors   int
 	commands int

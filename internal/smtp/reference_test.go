@@ -396,7 +396,7 @@ func (f *follower) chunk(cmd, arg string) {
 			f.over = true
 			return
 		}
-		f.want(cmd, 503, 554, 552)
+		f.want(cmd, 503, 554, 552, 451) // or once more what the chunk before it was told
 		f.bdat, f.dead, f.over = f.mail, f.mail, !whole
 		return
 	}
