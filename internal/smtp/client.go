@@ -410,7 +410,31 @@ func (c *Client) XClient(ctx context.Context, attrs []Attr) (Response, error) {
 	if err != nil || resp.Class() != 2 {
 		return resp, err
 	}
-	return resp, c.hello()
+	return resp, c.helloFor(attrs)
+}
+
+// helloFor says EHLO again with the name that the true client gave: the server takes
+// the last EHLO for the client's, whatever XCLIENT said of it.
+func (c *Client) helloFor(attrs []Attr) error {
+	own := c.cfg.LocalName
+	for _, a := range attrs {
+		if a.Name == "HELO" && isHelloName(a.Value) {
+			c.cfg.LocalName = a.Value
+		}
+	}
+	err := c.hello()
+	c.cfg.LocalName = own
+	return err
+}
+
+// isHelloName says whether a name can be said in EHLO as it is: printable, in one word.
+func isHelloName(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxAttr
 }
 
 // Quit says QUIT, waits a moment for the answer, and closes.
