@@ -43,7 +43,7 @@ const (
 // client gets to hear 552 instead of a reset connection.
 const maxOver = 64 << 20
 
-func newBody(c *Conn) *BodyReader { return &BodyReader{c: c, started: c.now} }
+func newBody(c *Conn) *BodyReader { return &BodyReader{c: c, started: time.Now()} }
 
 // Read implements io.Reader, but that p must hold two octets at least, since a
 // line end is given out in one piece: a shorter one is io.ErrShortBuffer, and nothing is lost.
