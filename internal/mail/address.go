@@ -226,6 +226,11 @@ func (a Address) LocalKey() string { return a.key[:a.kat] }
 // Key is the whole address as it is compared, stored and looked up: LocalKey "@" Domain.
 func (a Address) Key() string { return a.key }
 
+// Routed says whether the local part names a way to another domain, as user%elsewhere,
+// elsewhere!user or "user@elsewhere": old forms of relaying (RFC 1123, 5.2.16) that servers
+// with a Sendmail in their family still obey.
+func (a Address) Routed() bool { return strings.ContainsAny(a.LocalKey(), "%!@") }
+
 // NeedsUTF8 says whether the address can travel only under SMTPUTF8 (RFC 6531).
 func (a Address) NeedsUTF8() bool { return !isASCII(a.text) }
 
