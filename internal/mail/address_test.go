@@ -367,6 +367,7 @@ func TestRouted(t *testing.T) {
 		`"john smith"@example.com`: false, "srs0=abcd=xy=other.example=user@example.com": false, "a/b|c#d@example.com": false,
 		"user%other.example@example.com": true, "other.example!user@example.com": true, "user%other.example": true,
 		`"user@other.example"@example.com`: true, `"user\@other.example"@example.com`: true, `"user%other.example"@example.com`: true,
+		`"very.unusual.@.unusual.com"@example.com`: false, `"john@doe"@example.com`: false,
 	} {
 		a, err := ParseAddress(text)
 		if err != nil {
