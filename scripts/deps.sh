@@ -2,8 +2,9 @@
 # Installs what `make test` and `make bench` use beyond Go:
 #
 #   postfix, swaks   as Debian packages
-#   exim             unpacked into .deps/exim, because it conflicts with postfix as a
-#                    package; with it the libraries that this machine lacks
+#   exim, sendmail   unpacked into .deps/exim and .deps/sendmail, because they conflict
+#                    with postfix as packages; with them the libraries that this machine
+#                    lacks. Of sendmail only its rules and maps are asked: nothing listens
 #
 # It may be run as often as one likes and does nothing where all is there. What
 # it may not do (no apt-get, not root) it says and leaves: tests that need an
@@ -21,6 +22,7 @@ missing=
 [ -x /usr/sbin/postfix ] || command -v postfix >/dev/null 2>&1 || missing="$missing postfix"
 command -v swaks >/dev/null 2>&1 || missing="$missing swaks"
 { [ -e .deps/exim/complete ] && exim_has_user; } || missing="$missing exim"
+[ -e .deps/sendmail/complete ] || missing="$missing sendmail"
 [ -n "$missing" ] || exit 0
 
 if ! command -v apt-get >/dev/null 2>&1 || ! command -v dpkg >/dev/null 2>&1; then
@@ -54,7 +56,10 @@ mkdir -p .deps
 
 packages=
 for p in $missing; do
-	[ "$p" = exim ] || packages="$packages $p"
+	case $p in
+	exim | sendmail) ;;
+	*) packages="$packages $p" ;;
+	esac
 done
 if [ -n "$packages" ]; then
 	say "installing$packages"
@@ -70,47 +75,64 @@ if [ -n "$packages" ]; then
 	}
 fi
 
-# lacks says whether the unpacked exim still misses libraries.
+# lacks FOLDER PROGRAM...: says whether an unpacked program still misses libraries.
 lacks() {
-	libs=$(find "$PWD/exim" -name '*.so*' -exec dirname {} \; | sort -u | paste -s -d : -)
-	LD_LIBRARY_PATH=$libs ldd exim/usr/sbin/exim4 | grep -q 'not found'
+	folder=$1
+	shift
+	libs=$(find "$PWD/$folder" -name '*.so*' -exec dirname {} \; | sort -u | paste -s -d : -)
+	for program in "$@"; do
+		LD_LIBRARY_PATH=$libs ldd "$folder/$program" | grep -q 'not found' && return 0
+	done
+	return 1
 }
 
-unpack_exim() (
-	rm -rf .deps/exim .deps/fetch
-	mkdir -p .deps/exim .deps/fetch
+# unpack FOLDER "PACKAGES" PROGRAM...: unpacks packages into .deps/FOLDER, and with them
+# the libraries that the programs lack: those that the packages name, then those that these name.
+unpack() (
+	folder=$1 of=$2
+	shift 2
+	rm -rf ".deps/$folder" .deps/fetch
+	mkdir -p ".deps/$folder" .deps/fetch
 	cd .deps
-	(cd fetch && { fetch exim4-daemon-light || { update && fetch exim4-daemon-light; }; })
-	dpkg -x fetch/*.deb exim
-	# Libraries that are not installed are unpacked as well: those that exim names, then those that these name.
-	of=exim4-daemon-light
-	while [ -n "$of" ] && lacks; do
+	# shellcheck disable=SC2086 # a list of names
+	(cd fetch && { fetch $of || { update && fetch $of; }; })
+	for deb in fetch/*.deb; do
+		dpkg -x "$deb" "$folder"
+	done
+	for program in "$@"; do # tests start it as root; nobody else may
+		chmod u-s,g-s "$folder/$program"
+	done
+	while [ -n "$of" ] && lacks "$folder" "$@"; do
 		next=
 		# shellcheck disable=SC2086 # a list of names
 		for lib in $(apt-cache depends $of | sed -n 's/^ *|*Depends: \(lib.*\)/\1/p' | sort -u); do
 			dpkg-query -W -f '${Status}' "$lib" 2>/dev/null | grep -q ' installed$' && continue
 			ls fetch/"$lib"_*.deb >/dev/null 2>&1 && continue
 			(cd fetch && fetch "$lib") || continue
-			dpkg -x fetch/"$lib"_*.deb exim
+			dpkg -x fetch/"$lib"_*.deb "$folder"
 			next="$next $lib"
 		done
 		of=$next
 	done
 	rm -rf fetch
-	if lacks; then
-		say "exim lacks libraries"
+	if lacks "$folder" "$@"; then
+		say "$folder lacks libraries"
 		exit 1
 	fi
-	chmod u-s exim/usr/sbin/exim4 # tests start it as root; nobody else may
-	touch exim/complete
+	touch "$folder/complete"
 )
-if [ ! -e .deps/exim/complete ]; then
-	say "unpacking exim into .deps/exim"
-	unpack_exim || {
-		say "could not unpack exim"
+
+# unpacked FOLDER ...: unpack, where it was not done before.
+unpacked() {
+	[ -e ".deps/$1/complete" ] && return
+	say "unpacking $1 into .deps/$1"
+	unpack "$@" || {
+		say "could not unpack $1"
 		exit 1
 	}
-fi
+}
+unpacked exim exim4-daemon-light usr/sbin/exim4
+unpacked sendmail "sendmail-bin sendmail-cf m4" usr/libexec/sendmail/sendmail usr/sbin/makemap usr/bin/m4
 if ! exim_has_user; then
 	say "making the system user Debian-exim"
 	useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin Debian-exim

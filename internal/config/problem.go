@@ -18,7 +18,7 @@ type Problem struct {
 	Hint    string // what to do about it, "" where nothing can be said
 }
 
-// String is FILE:LINE:COLUMN: message, without the hint.
+// String is FILE:LINE:COLUMN: message, as far as the place is known, without the hint.
 func (p Problem) String() string {
 	s := p.File
 	if p.Line > 0 {

@@ -177,7 +177,7 @@ type fileSource struct {
 }
 
 var fileSources = []fileSource{
-	{"list", "/etc/backstop/example.com", "the file has an address or a local part a line, and may be empty", SourceList},
+	{"list", "/etc/backstop/example.com", "the file has an address or a local part a line; one that is meant to be empty holds a comment", SourceList},
 	{"access", "/etc/mail/access", "the file is the text from which Sendmail's makemap makes the access map", SourceAccess},
 	{"virtusertable", "/etc/mail/virtusertable", "the file is the text from which Sendmail's makemap makes the virtusertable", SourceVirtusertable},
 	{"postmap", "/etc/postfix/relay_recipients", "the file is the text from which postmap makes the map", SourcePostmap},

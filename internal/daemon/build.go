@@ -118,7 +118,7 @@ func (d *Daemon) list(s, old *setup, file string, c *config.Domain) (*list.List,
 	}
 	l, err := list.Open(file, list.Options{Logger: d.log, Now: d.o.Now, NoEvents: d.o.Offline, Canonical: canonical(c)})
 	if err != nil {
-		return nil, err
+		return nil, &config.Errors{List: fileProblems(file, err)}
 	}
 	s.lists[key] = l
 	return l, nil
@@ -141,7 +141,7 @@ func (d *Daemon) mapFile(s, old *setup, src *config.Source, c *config.Domain) (*
 	}
 	m, err := access.Open(key.kind, src.File, access.Options{Logger: d.log, Now: d.o.Now, NoEvents: d.o.Offline, Canonical: canonical(c)})
 	if err != nil {
-		return nil, err
+		return nil, &config.Errors{List: fileProblems(src.File, err)}
 	}
 	s.maps[key] = m
 	return m, nil

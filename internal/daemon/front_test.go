@@ -11,6 +11,18 @@ import (
 	"backstop/internal/mailtest/rig"
 )
 
+// TestEarlyTalkerNoted: without banner_delay nobody is refused for it.
+func TestEarlyTalkerNoted(t *testing.T) {
+	m := mailtest.NewMock(t, mailtest.Script{Users: rig.Users()})
+	g := start(t, relayTo("smtp://"+m.Addr(), "", ""))
+	k := mailtest.Dial(t, g.addr)
+	if err := k.Send("EHLO client.example\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	k.Expect(t, "220", "the banner")
+	k.Expect(t, "250", "EHLO")
+}
+
 // TestEarlyTalker: who talks before the banner is refused, and nothing he said is run.
 func TestEarlyTalker(t *testing.T) {
 	m := mailtest.NewMock(t, mailtest.Script{})
@@ -40,9 +52,13 @@ func gone(t testing.TB, k *mailtest.Talk) {
 // one that is closed makes room.
 func TestPerClient(t *testing.T) {
 	m := mailtest.NewMock(t, mailtest.Script{})
-	g := start(t, relayTo("smtp://"+m.Addr(), "per_client = 2", ""))
+	text := relayTo("smtp://"+m.Addr(), "per_client = 2", "")
+	g := start(t, text)
 	first := openFrom(t, g.addr, "127.0.0.7")
 	openFrom(t, g.addr, "127.0.0.7")
+	if err := g.Reload(parse(t, text)); err != nil { // forgets nobody
+		t.Fatal(err)
+	}
 	k := dialFrom(t, g.addr, "127.0.0.7")
 	k.Expect(t, "421 4.7.0", "the third")
 	gone(t, k)

@@ -39,6 +39,11 @@ func (s *Session) Connect(early, tooMany bool) verdict.Verdict {
 	return s.decideNow()
 }
 
+// NoteEarly writes down that the client talked before the greeting, and refuses nothing.
+func (s *Session) NoteEarly() {
+	s.e.Logger.Info("the client talked before the greeting", "door", s.c.Door.String(), "client", s.c.Client.Addr.String())
+}
+
 // Helo takes HELO or EHLO.
 func (s *Session) Helo(name, protocol string, tls bool) verdict.Verdict {
 	s.Reset()

@@ -62,8 +62,8 @@ type Conn struct {
 	mail     bool // a transaction is open
 	utf8     bool
 	binary   bool
-	bdat     bool // the transaction's data comes in chunks
-	bdatDead bool // and one of them was refused: the rest is thrown away
+	bdat     bool       // the transaction's data comes in chunks
+	bdatDead mail.Reply // and one of them was refused, with this: the rest is thrown away and told the same
 	rcpts    int
 	errors   int
 	commands int
@@ -142,8 +142,7 @@ func (c *Conn) panicked(p any, stack []byte) {
 		}
 	}()
 	c.reply(r) // behind those of the group that are waiting, so that the client does not miscount
-	c.now = time.Now()
-	c.flush()
+	c.flushLate()
 }
 
 // end tells the handler, once, that the connection is over.
@@ -231,7 +230,7 @@ func pending(nc net.Conn) bool {
 func (c *Conn) banner() bool {
 	if r := c.h.Connect(); !r.IsZero() && !r.Positive() {
 		c.reply(r)
-		c.flush()
+		c.flushLate()
 		return false
 	}
 	b := c.outBuf()
@@ -269,6 +268,13 @@ func (c *Conn) flush() error {
 	}
 	c.out = nil
 	return err
+}
+
+// flushLate is flush where a handler may have taken its time since the last read:
+// a deadline reckoned from then could be over, and a yes to a message be lost.
+func (c *Conn) flushLate() error {
+	c.now = time.Now()
+	return c.flush()
 }
 
 // fill reads more into the buffer, after writing what is to be written.
@@ -349,7 +355,7 @@ func (c *Conn) enterData() {
 		c.armed = time.Time{}
 	}
 	c.mu.Unlock()
-	if c.large == nil {
+	if c.large == nil && len(c.buf) < largeBuffer { // long command lines may have grown it beyond
 		c.large = largeBuffers.Get().(*[]byte)
 		c.w = copy(*c.large, c.buf[c.r:c.w])
 		c.r = 0
@@ -385,7 +391,7 @@ func (c *Conn) line(wait time.Duration) ([]byte, error) {
 			line := c.buf[c.r : c.r+scanned+i]
 			c.r += scanned + i + 1
 			if len(line)+1 > c.cfg.MaxLine {
-				return nil, errLongLine
+				return nil, c.longLine(line[len(line)-1])
 			}
 			return c.checkLine(line)
 		}
@@ -435,12 +441,17 @@ func (c *Conn) checkLine(line []byte) ([]byte, error) {
 // skipLine throws an overlong command line away up to its end, so that its
 // tail is not taken for a command.
 func (c *Conn) skipLine(wait time.Duration) error {
+	var before byte // the octet before the ones in the buffer
 	for budget := 64 * 1024; budget > 0; {
 		if i := bytes.IndexByte(c.buf[c.r:c.w], '\n'); i >= 0 {
+			if i > 0 {
+				before = c.buf[c.r+i-1]
+			}
 			c.r += i + 1
-			return errLongLine
+			return c.longLine(before)
 		}
 		budget -= c.w - c.r
+		before = c.buf[c.w-1]
 		c.r, c.w = 0, 0
 		if err := c.fill(wait); err != nil {
 			return err
@@ -449,12 +460,19 @@ func (c *Conn) skipLine(wait time.Duration) error {
 	return bytes.ErrTooLarge
 }
 
+// longLine is the error of an overlong line whose LF stands behind the octet before.
+func (c *Conn) longLine(before byte) error {
+	if before != '\r' && !c.bareOK {
+		return errLineEnd
+	}
+	return errLongLine
+}
+
 // linger ends the handler and lets the peer read our last words: a socket closed with unread input
 // is reset, and the reply with it lost, so the sender would try again and again.
 func (c *Conn) linger() {
 	type halfCloser interface{ CloseWrite() error }
-	c.now = time.Now() // a handler may have taken its time
-	err := c.flush()
+	err := c.flushLate()
 	c.end()
 	if err != nil {
 		return

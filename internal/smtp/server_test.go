@@ -233,6 +233,8 @@ func TestConversation(t *testing.T) {
 		{"requiretls", "EHLO x\r\nMAIL FROM:<a@b> REQUIRETLS\r\n", "250-;555 5.7.30 REQUIRETLS"},
 		{"dsn", "EHLO x\r\nMAIL FROM:<a@b> RET=HDRS ENVID=QQ314159\r\nRCPT TO:<b@c> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;b@c\r\n", "250-;250;250"},
 		{"dsn wrong", "EHLO x\r\nMAIL FROM:<a@b> RET=SOME\r\nMAIL FROM:<a@b>\r\nRCPT TO:<b@c> NOTIFY=NEVER,DELAY\r\n", "250-;501;250;501"},
+		{"dsn odd", "EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<b@c> ORCPT=rfc822;b\x1b[2J@c\r\nRCPT TO:<b@c> ORCPT=utf-8;ö@c\r\n", "250-;250;501;501"},
+		{"dsn utf8", "EHLO x\r\nMAIL FROM:<a@b> SMTPUTF8\r\nRCPT TO:<b@c> ORCPT=utf-8;ö@c\r\nRCPT TO:<b@c> ORCPT=utf-8;\xff@c\r\n", "250-;250;250;501"},
 		{"utf8 not asked", "EHLO x\r\nMAIL FROM:<ä@b>\r\n", "250-;553 5.6.7"},
 		{"utf8", "EHLO x\r\nMAIL FROM:<ä@b> SMTPUTF8\r\nRCPT TO:<ö@bücher.example>\r\n", "250-;250;250"},
 		{"vrfy", "VRFY a\r\n", "252"},
@@ -394,7 +396,7 @@ func TestChunkWithoutRecipients(t *testing.T) {
 	d := dial(t, serve(t, k, nil))
 	d.want("", "220")
 	d.want("EHLO x\r\nMAIL FROM:<>\r\nBDAT 6 LAST\r\nRSET\r\nNOOP\r\n", "250-", "250", "554 5.5.1", "250")
-	d.want("BDAT 3\r\nabc", "503")
+	d.want("BDAT 3\r\nabc", "554")
 }
 
 func TestBinary(t *testing.T) {
@@ -418,7 +420,7 @@ func TestLeftUnread(t *testing.T) {
 	d.want(strings.Repeat("NOOP 0123456789\r\n", 5000)+".\r\nRSET\r\n", "451", "250 2.0.0 Ok")
 	d.want("MAIL FROM:<>\r\nRCPT TO:<b@mx.test>\r\n", "250", "250")
 	d.want("BDAT 20\r\n"+strings.Repeat("x", 20), "451")
-	d.want("BDAT 3 LAST\r\nxyz", "503")
+	d.want("BDAT 3 LAST\r\nxyz", "451") // and not 503, which a pipelining client would take for the last word
 	d.want("RSET\r\nQUIT\r\n", "250", "221")
 }
 

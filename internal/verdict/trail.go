@@ -48,6 +48,9 @@ func describe(r Rule, c *evidence.Case) string {
 		if c.OurDomain == evidence.Unknown && !c.NoDomain {
 			return "nobody looked whether the domain is ours"
 		}
+		if c.OurDomain == evidence.Yes && c.To.Routed() {
+			return "domain is ours, but the local part names a way to another domain"
+		}
 		return choose(c.OurDomain == evidence.Yes, "domain is ours", "domain is not ours")
 	case NullSenderRecipients:
 		return nullSender(c)
@@ -67,7 +70,7 @@ func describe(r Rule, c *evidence.Case) string {
 	case MessageLines:
 		return [...]string{"every line ends in CR LF", "bare CR", "bare LF", "NUL", "line too long"}[c.Message.Fault]
 	case MessageLoop:
-		return fmt.Sprintf("%d Received headers%s", c.Message.Received, choose(c.Message.OurName, ", ours among them too often", ""))
+		return fmt.Sprintf("%d Received headers%s", c.Message.Received, choose(c.Message.OurName, ", one of this gateway for the same recipient, or too many", ""))
 	case DownstreamMessage, DownstreamSilent:
 		return describeAnswer(c.Final)
 	case Accepted:

@@ -237,13 +237,11 @@ func ruling(a *action, exact bool) directory.Ruling {
 	case Reject, Discard:
 		u.Standing = evidence.Missing
 	case Refuse:
-		u.Reply, u.Detail = a.reply, ""
+		u.Reply, u.Detail = a.reply, a.said
 		u.Standing = evidence.Missing
 		if a.reply.Temporary() {
 			u.Standing = evidence.Unavailable
 		}
-	case Skip:
-		u.Exact = exact
 	}
 	return u
 }

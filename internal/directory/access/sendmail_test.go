@@ -2,6 +2,7 @@ package access
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"regexp"
 	"slices"
@@ -10,7 +11,6 @@ import (
 
 	"backstop/internal/directory"
 	"backstop/internal/evidence"
-	"backstop/internal/mail"
 	"backstop/internal/mailtest"
 	"backstop/internal/mailtest/rig"
 )
@@ -68,7 +68,8 @@ func generatedAccess(rng *rand.Rand) string {
 	}
 	var b strings.Builder
 	seen := map[string]bool{}
-	for k, v := range lines {
+	for _, k := range slices.Sorted(maps.Keys(lines)) {
+		v := lines[k]
 		if folded := strings.ToLower(k); !seen[folded] { // makemap refuses the second
 			seen[folded] = true
 			fmt.Fprintf(&b, "%s\t%s\n", k, v)
@@ -336,14 +337,4 @@ func TestVirtualBesideSendmail(t *testing.T) {
 		}
 	}
 	t.Logf("%d addresses, each as Sendmail's: %v", len(all), found)
-}
-
-// key is the folded form under which the directory asks.
-func key(t testing.TB, addr string) string {
-	t.Helper()
-	a, err := mail.ParseAddress(addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a.Key()
 }

@@ -31,6 +31,7 @@ func (v Verb) String() string { return verbNames[v] }
 type action struct {
 	verb   Verb
 	reply  mail.Reply // of Refuse
+	said   string     // of Refuse: the reply as a line, made once
 	target string     // of rewrite: with %1, %2, %3
 }
 
@@ -123,7 +124,7 @@ func newReply(status mail.Status, text string) (action, error) {
 		status = mail.Status{Class: uint16(code / 100), Subject: 1, Detail: 1}
 	}
 	r, err := mail.NewReply(code, status, text)
-	return action{verb: Refuse, reply: r}, err
+	return action{verb: Refuse, reply: r, said: r.String()}, err
 }
 
 // unquote drops the quotes around words, as Sendmail does with a text.

@@ -103,7 +103,7 @@ func (r *reader) resolve() {
 				return
 			}
 			u := r.content.virtual(last)
-			if n, known := r.index[action{verb: Refuse, reply: u.Reply}]; known {
+			if n, known := r.index[action{verb: Refuse, reply: u.Reply, said: u.Detail}]; known {
 				r.keys.Change(l.from, n)
 				delete(next, l.from)
 				changed = true

@@ -87,6 +87,8 @@ func (s *Sendmail) run(dir, input, name string, args ...string) string {
 	s.t.Helper()
 	cmd := exec.CommandContext(s.t.Context(), name, args...)
 	libs, _ := filepath.Glob(filepath.Join(s.root, "usr/lib/*-linux-gnu"))
+	more, _ := filepath.Glob(filepath.Join(s.root, "lib/*-linux-gnu"))
+	libs = append(libs, more...)
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), "LD_LIBRARY_PATH="+strings.Join(libs, ":"))
 	cmd.Stdin = strings.NewReader(input)
 	out, err := cmd.CombinedOutput()
