@@ -65,14 +65,18 @@ func (r *reader) endRecord() {
 	if word, _, _ := strings.Cut(value, " "); strings.EqualFold(word, "REJECT") || strings.EqualFold(word, "DISCARD") || len(word) == 3 && digits(word) {
 		r.warn("the value of %q is not looked at: in a map of recipients whoever is named exists, %s or not", key, word)
 	}
+	alone := key[len(key)-1] == '"' || strings.IndexByte(key, '@') < 0
+	if alone && strings.IndexByte(key, '@') > 0 {
+		r.warn("%s is a local part, quoted as it is; Postfix never finds it as an address", key)
+	}
 	if name, ok := r.address(key); ok {
-		r.users = r.users || strings.IndexByte(name, '@') < 0
+		r.users = r.users || alone
 		r.put(tagNone, name, action{})
 	}
 }
 
-// splitRecord parts key and value. A key in quotes may hold white space; quotes
-// around all of it are not part of it (postmap(1), Postfix 3.2).
+// splitRecord parts key and value. In quotes a key may hold white space (postmap(1),
+// Postfix 3.2).
 func splitRecord(s string) (key, value string, ok bool) {
 	quoted := false
 	for i := 0; i < len(s); i++ {
@@ -82,18 +86,10 @@ func splitRecord(s string) (key, value string, ok bool) {
 		case s[i] == '"':
 			quoted = !quoted
 		case !quoted && (s[i] == ' ' || s[i] == '\t'):
-			return bare(s[:i]), strings.TrimSpace(s[i:]), true
+			return s[:i], strings.TrimSpace(s[i:]), true
 		}
 	}
-	return bare(s), "", !quoted
-}
-
-// bare is a key without the quotes around all of it.
-func bare(key string) string {
-	if len(key) > 2 && key[0] == '"' && strings.IndexByte(key[1:], '"') == len(key)-2 && strings.IndexByte(key, '\\') < 0 {
-		return key[1 : len(key)-1]
-	}
-	return key
+	return s, "", !quoted
 }
 
 // mapped looks a recipient up as Postfix does (mail_addr_find(3)): the address, the local part
