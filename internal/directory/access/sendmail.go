@@ -35,8 +35,8 @@ func (r *reader) accessLine(n int, line string) {
 	if !ok {
 		return
 	}
-	tag, rest, tagged := strings.Cut(key, ":")
-	tag = strings.ToLower(tag)
+	written, rest, tagged := strings.Cut(key, ":")
+	tag := strings.ToLower(written)
 	if tagged {
 		for _, t := range ignoredTags {
 			if tag == t { // the value is not shown: AuthInfo has passwords
@@ -65,7 +65,7 @@ func (r *reader) accessLine(n int, line string) {
 	case tag == "connect":
 		r.client(rest, a)
 	default:
-		r.wrong("the tag %q is not known; the tags are To:, From: and Connect:", key[:len(tag)+1])
+		r.wrong("the tag %q is not known; the tags are To:, From: and Connect:", written+":")
 	}
 }
 
