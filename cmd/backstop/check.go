@@ -65,6 +65,8 @@ func report(file string, cfg *config.Config, err error) (checkReport, error) {
 	r := checkReport{File: file, OK: err == nil, Problems: []problemJSON{}, Warnings: []problemJSON{}}
 	if err == nil {
 		r.Warnings = problems(cfg.Warnings)
+		r.Problems = problems(daemon.CheckLists(cfg))
+		r.OK = len(r.Problems) == 0
 		return r, nil
 	}
 	var list *config.Errors

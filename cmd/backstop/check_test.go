@@ -43,7 +43,7 @@ func run(t *testing.T, args ...string) (code int, stdout, stderr string) {
 func configured(t *testing.T, relay, recipients string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "c.toml")
-	text := fmt.Sprintf("[[domain]]\nname = \"example.com\"\nrelay = \"smtp://%s?tls=off\"\nrecipients = [%s]\n", relay, recipients)
+	text := fmt.Sprintf("state = \"\"\n[[domain]]\nname = \"example.com\"\nrelay = \"smtp://%s?tls=off\"\nrecipients = [%s]\n", relay, recipients)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -187,12 +187,12 @@ Try, in another terminal:
     (exec 3<>/dev/tcp/%[4]s/%[5]s; sleep 1; printf 'EHLO me\r\nMAIL FROM:<you@example.org>\r\nRCPT TO:<nobody@%[2]s>\r\nQUIT\r\n' >&3; cat <&3)
 
   how the gateway is, and a flood of forged mail
-    backstop status --state %[6]s
-    backstop demo --flood --listen 127.0.0.1:0
+    %[7]s status --state %[6]s
+    %[7]s demo --flood --listen 127.0.0.1:0
 
 Each decision is printed here. Ctrl-C ends the demo.
 
-`, s.addr, demoDomain, s.mailboxDir(), host, port, s.stateDir())
+`, s.addr, demoDomain, s.mailboxDir(), host, port, s.stateDir(), programName())
 }
 
 // playFlood plays the flood and prints its little table.
@@ -242,4 +242,12 @@ func (a *app) printFlood(r demo.Result) error {
 	row("CPU", r.CPU.Round(time.Millisecond), fmt.Sprintf("%d us a message, for sender, gateway and mail server together", r.CPU.Microseconds()/int64(r.Sent)))
 	a.printTable(t)
 	return nil
+}
+
+// programName is how this program was called, so that what is printed can be typed.
+func programName() string {
+	if len(os.Args) > 0 && os.Args[0] != "" {
+		return os.Args[0]
+	}
+	return "backstop"
 }

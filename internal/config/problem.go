@@ -18,11 +18,14 @@ type Problem struct {
 	Hint    string // what to do about it, "" where nothing can be said
 }
 
-// String is FILE:LINE:COLUMN: message, without the hint.
+// String is FILE:LINE:COLUMN: message, as far as the place is known, without the hint.
 func (p Problem) String() string {
 	s := p.File
 	if p.Line > 0 {
-		s += ":" + strconv.Itoa(p.Line) + ":" + strconv.Itoa(p.Column)
+		s += ":" + strconv.Itoa(p.Line)
+	}
+	if p.Column > 0 {
+		s += ":" + strconv.Itoa(p.Column)
 	}
 	return s + ": " + p.Message
 }

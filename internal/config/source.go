@@ -178,7 +178,7 @@ func (d *decoder) takeList(n *node, path string, s *Source) bool {
 	s.Kind, s.File = SourceList, d.path(path)
 	s.Name = "list:" + s.File
 	if err := readable(s.File); err != nil {
-		d.cannotRead(n, path, err, "the file has an address or a local part a line, and may be empty")
+		d.cannotRead(n, path, err, "the file has an address or a local part a line; one that is meant to be empty holds a comment")
 		return false
 	}
 	return true

@@ -110,7 +110,7 @@ func (d *Daemon) list(s, old *setup, file string, c *config.Domain) (*list.List,
 		return domain
 	}})
 	if err != nil {
-		return nil, err
+		return nil, &config.Errors{List: listProblems(file, err)}
 	}
 	s.lists[key] = l
 	return l, nil

@@ -121,9 +121,15 @@ func writeJSON(w http.ResponseWriter, code int, v any) {
 
 // startWeb opens the listener of [panel]: metrics and health.
 func (d *Daemon) startWeb(s *setup) error {
-	var err error
-	d.web, err = d.openWeb(s)
+	w, err := d.openWeb(s)
+	d.setWeb(w)
 	return err
+}
+
+func (d *Daemon) setWeb(w *webServer) {
+	d.sockets.Lock()
+	d.web = w
+	d.sockets.Unlock()
 }
 
 func (d *Daemon) openWeb(s *setup) (*webServer, error) {
@@ -163,6 +169,6 @@ func (d *Daemon) reloadWeb(s, old *setup) error {
 		return err
 	}
 	d.web.close()
-	d.web = w
+	d.setWeb(w)
 	return nil
 }

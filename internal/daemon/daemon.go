@@ -50,12 +50,14 @@ type Daemon struct {
 	store      *sqlite.Store // nil: nothing is kept over a restart
 	directory  *directory.Directory
 	door       *smtpd.Door
+	clients    *listen.PerClient // outlives a reload: who is connected stays counted
 	started    time.Time
 	draining   atomic.Bool
 
 	current atomic.Pointer[setup]
 
 	mu        sync.Mutex // orders Start, Reload and Stop
+	sockets   sync.Mutex // held, beside mu, to change listeners and web: a stop takes long, and is asked about meanwhile
 	listeners map[listen.Spec]*listener
 	web       *webServer
 	control   *webServer
@@ -163,6 +165,7 @@ func (d *Daemon) Start(_ context.Context) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.current.Load()
+	d.started = time.Now() // before anybody can ask
 	opened, err := d.open(s)
 	if err != nil {
 		return err
@@ -176,7 +179,6 @@ func (d *Daemon) Start(_ context.Context) error {
 		d.control.close()
 		return err
 	}
-	d.started = time.Now()
 	for _, l := range opened {
 		d.run(l)
 	}
@@ -218,7 +220,9 @@ func (d *Daemon) guarded(l net.Listener, s *setup) net.Listener {
 }
 
 func (d *Daemon) run(l *listener) {
+	d.sockets.Lock()
 	d.listeners[l.spec] = l
+	d.sockets.Unlock()
 	d.running.Add(1)
 	go func() {
 		defer d.running.Done()
@@ -274,12 +278,14 @@ func (d *Daemon) Reload(cfg *config.Config) error {
 	for _, spec := range cfg.SMTP.Listen {
 		wanted[spec] = true
 	}
+	d.sockets.Lock()
 	for spec, l := range d.listeners {
 		if !wanted[spec] {
 			l.l.Close()
 			delete(d.listeners, spec)
 		}
 	}
+	d.sockets.Unlock()
 	old.closeNew(s) // what only the old configuration used
 	d.sayUnchanged(old.cfg, cfg)
 	for _, w := range cfg.Warnings {
@@ -355,8 +361,8 @@ func (d *Daemon) closeJournal() {
 
 // Addrs are the addresses that are listened on, by door ("smtp", "panel").
 func (d *Daemon) Addrs() map[string][]net.Addr {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.sockets.Lock()
+	defer d.sockets.Unlock()
 	a := map[string][]net.Addr{}
 	for _, spec := range d.current.Load().cfg.SMTP.Listen {
 		if l := d.listeners[spec]; l != nil {
@@ -395,7 +401,10 @@ func (d *Daemon) doorConfig(s *setup) smtpd.Config {
 	if c.TLS != nil {
 		w.TLS = &tls.Config{Certificates: []tls.Certificate{c.TLS.Certificate}, MinVersion: tls.VersionTLS12}
 	}
-	return smtpd.Config{Wire: w, Kind: evidence.DoorSMTP, Engine: s.engine, Clients: &listen.PerClient{Max: c.PerClient}}
+	if d.clients == nil || d.clients.Max != c.PerClient {
+		d.clients = &listen.PerClient{Max: c.PerClient}
+	}
+	return smtpd.Config{Wire: w, Kind: evidence.DoorSMTP, Engine: s.engine, Clients: d.clients}
 }
 
 // Engine is the engine in force, for whoever decides without a door.

@@ -10,4 +10,5 @@
 // The state folder, the size of the cache, max_connections and the folder of the
 // control socket are taken at start; a reload that changes them says so in the
 // log and leaves them. A session goes on with the configuration it began with.
+// A changed per_client counts anew: who was connected before is not counted.
 package daemon

@@ -40,9 +40,13 @@ func gone(t testing.TB, k *mailtest.Talk) {
 // one that is closed makes room.
 func TestPerClient(t *testing.T) {
 	m := mailtest.NewMock(t, mailtest.Script{})
-	g := start(t, relayTo("smtp://"+m.Addr(), "per_client = 2", ""))
+	text := relayTo("smtp://"+m.Addr(), "per_client = 2", "")
+	g := start(t, text)
 	first := openFrom(t, g.addr, "127.0.0.7")
 	openFrom(t, g.addr, "127.0.0.7")
+	if err := g.Reload(parse(t, text)); err != nil { // forgets nobody
+		t.Fatal(err)
+	}
 	k := dialFrom(t, g.addr, "127.0.0.7")
 	k.Expect(t, "421 4.7.0", "the third")
 	gone(t, k)

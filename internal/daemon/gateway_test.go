@@ -82,7 +82,9 @@ func parse(t testing.TB, text string) *config.Config {
 	if !strings.Contains(text, "state =") {
 		text = "state = \"\"\n" + text
 	}
-	text = "hostname = \"mx.gateway.example\"\n" + text
+	if !strings.Contains(text, "hostname =") {
+		text = "hostname = \"mx.gateway.example\"\n" + text
+	}
 	file := filepath.Join(t.TempDir(), "backstop.toml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

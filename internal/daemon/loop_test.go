@@ -63,3 +63,20 @@ func TestRelayIsOurselves(t *testing.T) {
 	rcpt(t, k, "alice@example.com", "451 4.")
 	g.logged(t, `"level":"ERROR"`, "ourselves")
 }
+
+// TestTwoGatewaysInACircle: each is the other's relay. The question ends, the
+// sender is told 4xx, and afterwards all connections are free again.
+func TestTwoGatewaysInACircle(t *testing.T) {
+	m := mailtest.NewMock(t, mailtest.Script{Users: []string{"alice"}})
+	first := start(t, relayTo("smtp://127.0.0.1:1", "", ""))
+	second := start(t, "hostname = \"other.gateway.example\"\n"+relayTo("smtp://"+first.addr, "per_client = 20", ""))
+	if err := first.Reload(parse(t, relayTo("smtp://"+second.addr, "", ""))); err != nil {
+		t.Fatal(err)
+	}
+	rcpt(t, open(t, first.addr), "alice@example.com", "451 4.")
+	if err := first.Reload(parse(t, relayTo("smtp://"+m.Addr(), "", ""))); err != nil {
+		t.Fatal(err)
+	}
+	send(t, open(t, first.addr), "ann@sender.example", "alice@example.com", hello("the circle is open"), "250")
+	one(t, m)
+}

@@ -58,10 +58,10 @@ func (d *Daemon) probeSources(ctx context.Context, dom *session.Domain) []Probed
 	for _, f := range steps {
 		p := Probed{Kind: "source", Name: f.Source, State: stateUp, Detail: f.Detail, MS: millis(f.Took)}
 		switch {
+		case f.Standing == evidence.Exists || f.Blind: // with when_blind = "defer" it is unavailable, and blind
+			p.State, p.Detail = stateBlind, "it says that "+nobody.String()+" exists, as it would of anybody"
 		case f.Standing == evidence.Unavailable:
 			p.State = stateDown
-		case f.Standing == evidence.Exists || f.Blind:
-			p.State, p.Detail = stateBlind, "it says that "+nobody.String()+" exists, as it would of anybody"
 		}
 		all = append(all, p)
 	}

@@ -32,6 +32,23 @@ func TestPostfixSends(t *testing.T) {
 	}
 }
 
+// TestEximSends is the same with an Exim.
+func TestEximSends(t *testing.T) {
+	behind := rig.StartPostfix(t, rig.PostfixOptions{})
+	g := start(t, relayTo("smtp://"+behind.Addr, "", ""))
+	sender := rig.StartExim(t, rig.EximOptions{Relay: g.addr})
+	k := open(t, sender.Addr)
+	body := hello("from another real peer") + "..two dots\r\n"
+	say(t, k, "MAIL FROM:<ann@sender.example>", "250",
+		"RCPT TO:<alice@example.com>", "250", "RCPT TO:<nobody@example.com>", "250",
+		"RCPT TO:<bob@example.com>", "250", "RCPT TO:<ghost@example.com>", "250",
+		"DATA", "354", strings.ReplaceAll(body, "\r\n.", "\r\n..")+".", "250")
+	sender.Settle(t)
+	behind.Settle(t)
+	_, text, _ := strings.Cut(body, "\r\n\r\n") // Exim puts fields of its own behind the header
+	checkSent(t, behind.Store.Messages(), sender.Store.Messages(), "\r\n\r\n"+text)
+}
+
 // checkSent: alice and bob got the body whole, and the sender's own user one
 // bounce that names the others, with our reply in it.
 func checkSent(t *testing.T, behind, returned []mailtest.Message, body string) {

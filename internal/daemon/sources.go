@@ -41,7 +41,7 @@ func downstreamStatus(s relay.State) PeerStatus {
 	}
 	p.Since = s.Since
 	if s.Up {
-		p.State, p.Detail = stateUp, fmt.Sprintf("%d connections open, %d of them idle", s.Open, s.Idle)
+		p.State, p.Detail = stateUp, fmt.Sprintf("connections: %d open, %d of them idle", s.Open, s.Idle)
 		return p
 	}
 	p.State, p.Detail = stateDown, s.LastError
@@ -52,6 +52,10 @@ func sourceStatus(c *callahead.Source) PeerStatus {
 	s := c.State()
 	p := PeerStatus{Name: s.Name, State: stateUnused, Since: s.Since}
 	switch s.Condition {
+	case callahead.Unseen:
+		if s.Failures > 0 { // asked, and never answered yet
+			p.State, p.Detail = stateDown, s.LastError
+		}
 	case callahead.Up:
 		p.State, p.Detail = stateUp, answersIn(s.Usual)
 	case callahead.Slow:
@@ -65,9 +69,9 @@ func sourceStatus(c *callahead.Source) PeerStatus {
 }
 
 func listStatus(name string, s list.State) PeerStatus {
-	p := PeerStatus{Name: name, State: stateUp, Since: s.Read, Detail: fmt.Sprintf("%d entries", s.Entries)}
+	p := PeerStatus{Name: name, State: stateUp, Since: s.Read, Detail: fmt.Sprintf("entries: %d", s.Entries)}
 	if s.Err != nil {
-		p.State, p.Detail = stateDown, fmt.Sprintf("%v; the %d entries read before go on", s.Err, s.Entries)
+		p.State, p.Detail = stateDown, fmt.Sprintf("the file as it is now is not used: %v; what was read before goes on (entries: %d)", s.Err, s.Entries)
 	}
 	return p
 }

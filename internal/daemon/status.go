@@ -94,7 +94,7 @@ func wrong(st *Status) []string {
 	for _, p := range st.Sources {
 		switch p.State {
 		case "down":
-			w = append(w, fmt.Sprintf("source %s cannot be asked: %s", p.Name, p.Detail))
+			w = append(w, fmt.Sprintf("source %s is down: %s", p.Name, p.Detail))
 		case "blind":
 			w = append(w, fmt.Sprintf("source %s says yes to anybody: %s", p.Name, p.Detail))
 		}

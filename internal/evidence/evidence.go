@@ -159,6 +159,19 @@ type Answer struct {
 	Unsupported Extension   // with OutcomeUnsupported: what is lacking
 }
 
+// NotReached says of an answer to a recipient that the question never got to the
+// point where he was judged. A refusal of MAIL belongs here: it may mean the sender, and as
+// often it means us ("client was not authenticated"), which is no fault of the sender's.
+func (a *Answer) NotReached() bool {
+	switch a.Outcome {
+	case OutcomeUnreachable, OutcomeSilent:
+		return true
+	case OutcomeRefused, OutcomeDeferred:
+		return a.Step < StepRcpt
+	}
+	return false
+}
+
 // Extension is something that a message may need and a downstream may lack.
 type Extension uint8
 

@@ -247,7 +247,7 @@ func (a Address) WithDomain(domain string) (Address, error) {
 // Base is the address without its subaddress: user for user+tag, when separator
 // is "+" (RFC 5233). An address that has none, or nothing before it, is returned as it is.
 func (a Address) Base(separator string) Address {
-	if separator == "" || a.IsZero() || a.text[0] == '"' {
+	if separator == "" || !utf8.ValidString(separator) || a.IsZero() || a.text[0] == '"' {
 		return a
 	}
 	i := strings.Index(a.Local(), separator)

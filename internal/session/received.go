@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"time"
 
+	"backstop/internal/evidence"
 	"backstop/internal/mail"
 )
 
@@ -14,16 +15,7 @@ func (s *Session) received() []byte {
 	b := make([]byte, 0, 512)
 	b = append(b, "Received: from "...)
 	b = appendSafe(b, c.Helo)
-	b = append(b, " ("...)
-	if c.Name != "" {
-		b = append(appendSafe(b, c.Name), ' ')
-	}
-	b = append(b, '[')
-	if c.Addr.Is6() {
-		b = append(b, "IPv6:"...)
-	}
-	b = c.Addr.AppendTo(b)
-	b = append(b, "])\r\n\tby "...)
+	b = append(appendOrigin(b, c), "\r\n\tby "...)
 	b = append(b, s.e.Hostname...)
 	b = append(b, " (Backstop) with "...)
 	b = append(b, s.protocol()...)
@@ -37,6 +29,23 @@ func (s *Session) received() []byte {
 	b = append(b, ";\r\n\t"...)
 	b = s.e.Now().AppendFormat(b, time.RFC1123Z)
 	return append(b, "\r\n"...)
+}
+
+// appendOrigin writes who the client is as far as the connection tells, a unix socket
+// that nobody is known behind.
+func appendOrigin(b []byte, c *evidence.Client) []byte {
+	if c.Addr.IsUnspecified() {
+		return append(b, " (local socket)"...)
+	}
+	b = append(b, " ("...)
+	if c.Name != "" {
+		b = append(appendSafe(b, c.Name), ' ')
+	}
+	b = append(b, '[')
+	if c.Addr.Is6() {
+		b = append(b, "IPv6:"...)
+	}
+	return append(c.Addr.AppendTo(b), "])"...)
 }
 
 // protocol is the "with" of the trace header (RFC 3848; RFC 6531, 3.7.1).
@@ -92,6 +101,9 @@ func (s *Session) inspect(head []byte) {
 // fields yields the header fields at the head of a message, folded lines with them.
 func fields(head []byte) func(yield func([]byte) bool) {
 	return func(yield func([]byte) bool) {
+		if emptyLine(head) {
+			return // no header at all
+		}
 		start := 0
 		for i := 0; i < len(head); {
 			n := bytes.IndexByte(head[i:], '\n')
@@ -106,12 +118,17 @@ func fields(head []byte) func(yield func([]byte) bool) {
 			if !yield(head[start:next]) {
 				return
 			}
-			if next < len(head) && head[next] == '\r' {
-				return // the empty line
+			if emptyLine(head[next:]) {
+				return
 			}
 			start, i = next, next
 		}
 	}
+}
+
+// emptyLine says whether b begins with the line that ends a header. Binary mail may have no CR in it.
+func emptyLine(b []byte) bool {
+	return bytes.HasPrefix(b, []byte("\r\n")) || bytes.HasPrefix(b, []byte("\n"))
 }
 
 // byUs finds "by HOSTNAME" in a Received field (RFC 5321, 4.4: the name that a server calls itself).

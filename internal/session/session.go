@@ -179,7 +179,7 @@ func (s *Session) askDownstream(d *Domain, a mail.Address, p smtp.RcptParams) {
 	if left || s.c.Downstream.NoSuchUser { // a no is news whoever said yes before
 		s.e.Directory.Learn(d.Chain, d.Route.Canonical(a), s.c.Downstream)
 	}
-	if left && s.c.Downstream.Outcome == evidence.OutcomeUnreachable {
+	if left && s.c.Downstream.NotReached() {
 		// The downstream is away: what is known of old still holds, above all a no.
 		known := s.e.Directory.Lookup(s.ctx, d.Chain, directory.Query{
 			Address: d.Route.Canonical(a), Subaddress: d.Route.Subaddress, NoAsk: true,

@@ -109,6 +109,9 @@ func (b *Batch) Do(ctx context.Context) ([]Response, error) {
 	}
 	start := 0
 	for i := 0; i < len(b.steps); i += group {
+		if err := c.inStep(b.steps[i]); err != nil {
+			return resps, err
+		}
 		end := b.ends[i+group-1]
 		c.arm(c.cfg.Timeouts.of(b.steps[i]))
 		if _, err := c.nc.Write(c.w[start:end]); err != nil {

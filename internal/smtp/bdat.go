@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"bytes"
+	"errors"
 	"io"
 
 	"backstop/internal/mail"
@@ -42,8 +43,9 @@ func (c *Conn) chunk(arg []byte) bool {
 	switch {
 	case !c.mail:
 		refusal = replyMailFirst
-	case c.bdatDead:
-		refusal = replyRcptFirst
+	case !c.bdatDead.IsZero():
+		// Not 503: a client that goes by the last answer would take a temporary refusal for a permanent one.
+		refusal = c.bdatDead
 	case c.rcpts == 0:
 		refusal = replyNoRecipients
 	default:
@@ -67,7 +69,9 @@ func (c *Conn) refuseChunk(b *BodyReader, r mail.Reply) bool {
 		}
 		return false
 	}
-	c.bdat, c.bdatDead = c.mail, c.mail
+	if c.mail {
+		c.bdat, c.bdatDead = true, r
+	}
 	c.reply(r)
 	return true
 }
@@ -102,18 +106,18 @@ func (b *BodyReader) nextChunk() {
 	}
 	c := b.c
 	c.reply(replyChunkOK)
-	for {
+	for b.err == nil {
 		line, err := c.line(c.cfg.Timeouts.Command)
-		if err != nil {
-			if !c.lineError(err) {
-				b.err = io.ErrUnexpectedEOF
-				return
-			}
+		switch {
+		case errors.Is(err, errLongLine):
+			b.fault(replyLongLine)
 			continue
+		case err != nil:
+			b.breakOff(func() { c.lineError(err) })
+			return
 		}
 		if c.commands++; c.commands > c.cfg.MaxCommands {
-			c.violation(ViolationCommands)
-			b.err = io.ErrUnexpectedEOF
+			b.breakOff(func() { c.violation(ViolationCommands) })
 			return
 		}
 		word, arg, _ := bytes.Cut(line, []byte{' '})
@@ -121,8 +125,7 @@ func (b *BodyReader) nextChunk() {
 		case verbBDAT:
 			size, last, ok := parseBDAT(arg)
 			if !ok {
-				c.last(replyBadBDAT)
-				b.err = io.ErrUnexpectedEOF
+				b.breakOff(func() { c.last(replyBadBDAT) })
 				return
 			}
 			b.left, b.last = size, last
@@ -130,16 +133,27 @@ func (b *BodyReader) nextChunk() {
 		case verbRSET, verbQUIT, verbEHLO, verbHELO:
 			b.after = append([]byte(nil), line...)
 			b.err = ErrReset
-			return
 		case verbNOOP:
 			c.reply(replyOK)
 		default:
-			if !c.fault(replyMixed) {
-				b.err = io.ErrUnexpectedEOF
-				return
-			}
+			b.fault(replyMixed)
 		}
 	}
+}
+
+// breakOff ends the message as if the client had gone. What is still to be said, and
+// the end of the connection, wait until the handler is done with the message.
+func (b *BodyReader) breakOff(farewell func()) {
+	b.farewell, b.err = farewell, io.ErrUnexpectedEOF
+}
+
+// fault answers a protocol error between two chunks. The one too many breaks the message off.
+func (b *BodyReader) fault(r mail.Reply) {
+	if b.c.errors >= b.c.cfg.MaxErrors {
+		b.breakOff(func() { b.c.fault(r) })
+		return
+	}
+	b.c.fault(r)
 }
 
 // afterReset runs the command with which the client gave its message up.

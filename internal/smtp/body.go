@@ -23,7 +23,9 @@ type BodyReader struct {
 	left    int64 // octets of the chunk still to come
 	last    bool  // this chunk is the last one
 	after   []byte
-	soft    bool // the line began behind a bare CR or LF: a lone dot on it is text
+	// farewell says what is to be said, and ends the connection, when the handler is done.
+	farewell func()
+	soft     bool // the line began behind a bare CR or LF: a lone dot on it is text
 }
 
 // bodyState is where in the data's grammar the next octet stands.
@@ -43,10 +45,14 @@ const maxOver = 64 << 20
 
 func newBody(c *Conn) *BodyReader { return &BodyReader{c: c, started: c.now} }
 
-// Read implements io.Reader. p holds two octets at least.
+// Read implements io.Reader, but that p must hold two octets at least, since a
+// line end is given out in one piece: a shorter one is io.ErrShortBuffer, and nothing is lost.
 func (b *BodyReader) Read(p []byte) (int, error) {
-	if b.err != nil {
+	switch {
+	case b.err != nil:
 		return 0, b.err
+	case len(p) < 2:
+		return 0, io.ErrShortBuffer
 	}
 	n := 0
 	for n == 0 && b.err == nil {
@@ -171,6 +177,7 @@ func (b *BodyReader) scan(in, p []byte) (used, n int) {
 				if ch == '.' {
 					p[n] = '.'
 					used, n = used+1, n+1
+					b.line++
 				}
 			}
 		case afterDotCR:

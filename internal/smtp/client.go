@@ -11,7 +11,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -257,18 +256,6 @@ func (c *Client) arm(d time.Duration) {
 	c.nc.SetDeadline(want)
 }
 
-// expect reads an answer and refuses it unless it is of the class.
-func (c *Client) expect(s Step, class int) error {
-	resp, err := c.read(s)
-	if err != nil {
-		return err
-	}
-	if resp.Class() != class {
-		return &RefusedError{s, resp}
-	}
-	return nil
-}
-
 // command writes one line and reads its answer.
 func (c *Client) command(s Step, line string) (Response, error) {
 	c.arm(c.cfg.Timeouts.of(s))
@@ -423,33 +410,31 @@ func (c *Client) XClient(ctx context.Context, attrs []Attr) (Response, error) {
 	if err != nil || resp.Class() != 2 {
 		return resp, err
 	}
-	return resp, c.hello()
+	return resp, c.helloFor(attrs)
 }
 
-// Idle says whether the connection is open and silent: no end, no unasked-for 421. It does not wait.
-func (c *Client) Idle() bool {
-	if c.r.Buffered() > 0 {
-		return false
+// helloFor says EHLO again with the name that the true client gave: the server takes
+// the last EHLO for the client's, whatever XCLIENT said of it.
+func (c *Client) helloFor(attrs []Attr) error {
+	own := c.cfg.LocalName
+	for _, a := range attrs {
+		if a.Name == "HELO" && isHelloName(a.Value) {
+			c.cfg.LocalName = a.Value
+		}
 	}
-	nc := c.nc
-	if t, ok := nc.(*tls.Conn); ok {
-		nc = t.NetConn()
+	err := c.hello()
+	c.cfg.LocalName = own
+	return err
+}
+
+// isHelloName says whether a name can be said in EHLO as it is: printable, in one word.
+func isHelloName(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
 	}
-	sc, ok := bare(nc).(syscall.Conn)
-	if !ok {
-		return true
-	}
-	rc, err := sc.SyscallConn()
-	if err != nil {
-		return false
-	}
-	idle := false
-	var b [1]byte
-	err = rc.Control(func(fd uintptr) {
-		_, _, e := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		idle = e == syscall.EAGAIN
-	})
-	return err == nil && idle
+	return s != "" && len(s) <= maxAttr
 }
 
 // Quit says QUIT, waits a moment for the answer, and closes.

@@ -268,16 +268,20 @@ func undot(wire string) (body string, ok bool) {
 // recorder is a server that obliges, and keeps what comes after DATA.
 type recorder struct {
 	net.Conn
-	answers *strings.Reader
+	answers *bufio.Reader
 	data    bytes.Buffer
 	on      bool
 }
 
 func newRecorder() *recorder {
-	return &recorder{answers: strings.NewReader("220 hi\r\n250 hello\r\n250 taken\r\n")}
+	return &recorder{answers: bufio.NewReader(strings.NewReader("220 hi\r\n250 hello\r\n250 taken\r\n"))}
 }
 
-func (r *recorder) Read(p []byte) (int, error) { return r.answers.Read(p) }
+// Read gives one answer and no more: a server that answers ahead is hung up on.
+func (r *recorder) Read(p []byte) (int, error) {
+	line, err := r.answers.ReadSlice('\n')
+	return copy(p, line), err
+}
 func (r *recorder) Write(p []byte) (int, error) {
 	if r.on {
 		r.data.Write(p)

@@ -15,7 +15,7 @@ import (
 )
 
 // hostile is a connection whose server says what it likes, whenever it is read,
-// in pieces of a size that it chooses, and then hangs up.
+// in pieces of a size that it chooses and of one line at most, and then hangs up.
 type hostile struct {
 	net.Conn
 	says  []byte
@@ -27,7 +27,11 @@ func (h *hostile) Read(p []byte) (int, error) {
 	if len(h.says) == 0 {
 		return 0, io.EOF
 	}
-	n := copy(p[:min(len(p), h.piece)], h.says)
+	line := h.says
+	if i := bytes.IndexByte(line, '\n'); i >= 0 {
+		line = line[:i+1]
+	}
+	n := copy(p[:min(len(p), h.piece)], line)
 	h.says = h.says[n:]
 	return n, nil
 }

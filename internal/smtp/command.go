@@ -135,8 +135,11 @@ func (c *Conn) run(line []byte) bool {
 	case verbBDAT:
 		return c.chunk(arg)
 	case verbRSET:
+		if len(arg) > 0 {
+			return c.fault(replyNoArgs)
+		}
 		c.reset()
-		return c.simple(arg, replyOK)
+		c.reply(replyOK)
 	case verbNOOP:
 		c.reply(replyOK) // an argument is allowed (RFC 5321, 4.1.1.9)
 	case verbQUIT:
@@ -165,20 +168,12 @@ func (c *Conn) run(line []byte) bool {
 	return true
 }
 
-func (c *Conn) simple(arg []byte, r mail.Reply) bool {
-	if len(arg) > 0 {
-		return c.fault(replyNoArgs)
-	}
-	c.reply(r)
-	return true
-}
-
 // reset ends the open transaction, if there is one.
 func (c *Conn) reset() {
 	if c.mail {
 		c.h.Reset()
 	}
-	c.mail, c.utf8, c.binary, c.bdat, c.bdatDead, c.rcpts = false, false, false, false, false, 0
+	c.mail, c.utf8, c.binary, c.bdat, c.bdatDead, c.rcpts = false, false, false, false, mail.Reply{}, 0
 }
 
 func (c *Conn) hello(arg []byte, extended bool) bool {
@@ -300,6 +295,9 @@ func (c *Conn) noRecipients() bool {
 func (c *Conn) message(body *BodyReader) bool {
 	c.enterData()
 	r := c.h.Message(body)
+	if r.Positive() && !errors.Is(body.err, io.EOF) {
+		r = replyInternal // nobody has taken what nobody has read
+	}
 	ok := body.finish() // what the handler left unread is not run as commands
 	c.leaveData()
 	switch {
@@ -313,7 +311,7 @@ func (c *Conn) message(body *BodyReader) bool {
 		if !body.chunked || body.last {
 			c.reset()
 		} else {
-			c.bdatDead = true // refused early: the chunks still to come are thrown away
+			c.bdatDead = r // refused early: the chunks still to come are thrown away
 		}
 		if c.isDraining() {
 			c.last(replyShutdown)
@@ -323,6 +321,9 @@ func (c *Conn) message(body *BodyReader) bool {
 	}
 	c.reset()
 	switch {
+	case body.farewell != nil:
+		body.farewell()
+		return false
 	case errors.Is(body.err, io.ErrUnexpectedEOF):
 		return false // the client is gone
 	case errors.Is(body.err, os.ErrDeadlineExceeded), errors.Is(body.err, ErrSlow):

@@ -62,8 +62,8 @@ type Conn struct {
 	mail     bool // a transaction is open
 	utf8     bool
 	binary   bool
-	bdat     bool // the transaction's data comes in chunks
-	bdatDead bool // and one of them was refused: the rest is thrown away
+	bdat     bool       // the transaction's data comes in chunks
+	bdatDead mail.Reply // and one of them was refused, with this: the rest is thrown away and told the same
 	rcpts    int
 	errors   int
 	commands int
@@ -349,7 +349,7 @@ func (c *Conn) enterData() {
 		c.armed = time.Time{}
 	}
 	c.mu.Unlock()
-	if c.large == nil {
+	if c.large == nil && len(c.buf) < largeBuffer { // long command lines may have grown it beyond
 		c.large = largeBuffers.Get().(*[]byte)
 		c.w = copy(*c.large, c.buf[c.r:c.w])
 		c.r = 0
@@ -385,7 +385,7 @@ func (c *Conn) line(wait time.Duration) ([]byte, error) {
 			line := c.buf[c.r : c.r+scanned+i]
 			c.r += scanned + i + 1
 			if len(line)+1 > c.cfg.MaxLine {
-				return nil, errLongLine
+				return nil, c.longLine(line[len(line)-1])
 			}
 			return c.checkLine(line)
 		}
@@ -435,18 +435,31 @@ func (c *Conn) checkLine(line []byte) ([]byte, error) {
 // skipLine throws an overlong command line away up to its end, so that its
 // tail is not taken for a command.
 func (c *Conn) skipLine(wait time.Duration) error {
+	var before byte // the octet before the ones in the buffer
 	for budget := 64 * 1024; budget > 0; {
 		if i := bytes.IndexByte(c.buf[c.r:c.w], '\n'); i >= 0 {
+			if i > 0 {
+				before = c.buf[c.r+i-1]
+			}
 			c.r += i + 1
-			return errLongLine
+			return c.longLine(before)
 		}
 		budget -= c.w - c.r
+		before = c.buf[c.w-1]
 		c.r, c.w = 0, 0
 		if err := c.fill(wait); err != nil {
 			return err
 		}
 	}
 	return bytes.ErrTooLarge
+}
+
+// longLine is the error of an overlong line whose LF stands behind the octet before.
+func (c *Conn) longLine(before byte) error {
+	if before != '\r' && !c.bareOK {
+		return errLineEnd
+	}
+	return errLongLine
 }
 
 // linger ends the handler and lets the peer read our last words: a socket closed with unread input

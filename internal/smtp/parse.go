@@ -7,6 +7,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"backstop/internal/mail"
 )
@@ -83,7 +84,7 @@ func parseMail(arg []byte, maxSize int64) (mail.Address, MailParams, mail.Reply)
 	return from, p, mail.Reply{}
 }
 
-func parseRcpt(arg []byte, utf8 bool) (mail.Address, RcptParams, mail.Reply) {
+func parseRcpt(arg []byte, international bool) (mail.Address, RcptParams, mail.Reply) {
 	var p RcptParams
 	s, ok := after(arg, "TO:")
 	if !ok {
@@ -95,10 +96,14 @@ func parseRcpt(arg []byte, utf8 bool) (mail.Address, RcptParams, mail.Reply) {
 		return mail.Address{}, p, syntaxReply(501, "5.1.3", err)
 	case to.IsZero():
 		return mail.Address{}, p, replyNullRcpt
-	case to.NeedsUTF8() && !utf8:
+	case to.NeedsUTF8() && !international:
 		return mail.Address{}, p, replyRcptUTF8
 	}
-	return to, p, eachParam(rest, p.set)
+	r := eachParam(rest, p.set)
+	if r.IsZero() && !international && strings.ContainsFunc(p.ORcpt, func(c rune) bool { return c > '~' }) {
+		r = replyParamSyntax // RFC 6533, 3: the form with UTF-8 belongs to SMTPUTF8
+	}
+	return to, p, r
 }
 
 // eachParam hands the ESMTP parameters behind a path to set, one after another.
@@ -190,7 +195,8 @@ func (p *RcptParams) set(key, value string) mail.Reply {
 		p.Notify = v
 	case "ORCPT":
 		kind, addr, ok := strings.Cut(value, ";")
-		if p.ORcpt != "" || !ok || kind == "" || addr == "" || len(value) > 500 || strings.ContainsAny(value, "\t\x7f") {
+		if p.ORcpt != "" || !ok || kind == "" || addr == "" || len(value) > 500 ||
+			strings.ContainsFunc(value, func(c rune) bool { return c <= ' ' || 0x7f <= c && c < 0xa0 || c == utf8.RuneError }) {
 			return replyParamSyntax
 		}
 		p.ORcpt = value

@@ -100,8 +100,12 @@ func (c *Client) SendData(ctx context.Context, pre []byte, body io.Reader) (Resp
 	return c.final()
 }
 
-// writeBlock writes a part of a message. Where it fails the part's end did not leave.
+// writeBlock writes a part of a message. Where it fails the part's end did not leave. A
+// server that answers before it has the message answers something else.
 func (c *Client) writeBlock(p []byte) error {
+	if err := c.inStep(StepMessage); err != nil {
+		return err
+	}
 	c.arm(c.cfg.Timeouts.Block)
 	if _, err := c.nc.Write(p); err != nil {
 		return c.broken(StepMessage, err)

@@ -269,7 +269,6 @@ var (
 	replyNeedName     = mail.MustReply(501, "5.5.4", "HELO and EHLO need the name of the client")
 	replyHeloFirst    = mail.MustReply(503, "5.5.1", "Say EHLO or HELO first")
 	replyMailFirst    = mail.MustReply(503, "5.5.1", "MAIL comes first")
-	replyRcptFirst    = mail.MustReply(503, "5.5.1", "RCPT comes first")
 	replyNested       = mail.MustReply(503, "5.5.1", "A transaction is open already")
 	replyNoRecipients = mail.MustReply(554, "5.5.1", "No valid recipients")
 	replyMixed        = mail.MustReply(503, "5.5.1", "DATA cannot follow BDAT in one transaction (RFC 3030, 2)")

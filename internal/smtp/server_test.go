@@ -394,7 +394,7 @@ func TestChunkWithoutRecipients(t *testing.T) {
 	d := dial(t, serve(t, k, nil))
 	d.want("", "220")
 	d.want("EHLO x\r\nMAIL FROM:<>\r\nBDAT 6 LAST\r\nRSET\r\nNOOP\r\n", "250-", "250", "554 5.5.1", "250")
-	d.want("BDAT 3\r\nabc", "503")
+	d.want("BDAT 3\r\nabc", "554")
 }
 
 func TestBinary(t *testing.T) {
@@ -418,7 +418,7 @@ func TestLeftUnread(t *testing.T) {
 	d.want(strings.Repeat("NOOP 0123456789\r\n", 5000)+".\r\nRSET\r\n", "451", "250 2.0.0 Ok")
 	d.want("MAIL FROM:<>\r\nRCPT TO:<b@mx.test>\r\n", "250", "250")
 	d.want("BDAT 20\r\n"+strings.Repeat("x", 20), "451")
-	d.want("BDAT 3 LAST\r\nxyz", "503")
+	d.want("BDAT 3 LAST\r\nxyz", "451") // and not 503, which a pipelining client would take for the last word
 	d.want("RSET\r\nQUIT\r\n", "250", "221")
 }
 

@@ -82,7 +82,10 @@ type handler struct {
 
 func newHandler(ctx context.Context, cfg *Config, c *smtp.Conn) *handler {
 	p := c.Peer()
-	h := &handler{conn: c, clients: cfg.Clients, addr: p.Addr}
+	h := &handler{conn: c, addr: p.Addr}
+	if !p.Addr.IsUnspecified() { // who comes by a unix socket has no address to be counted by
+		h.clients = cfg.Clients
+	}
 	h.s = cfg.Engine.Begin(ctx, cfg.Kind, evidence.Client{
 		Addr: p.Addr, Port: p.Port, Name: p.Name, Login: p.Login, TLS: c.IsTLS(),
 	})

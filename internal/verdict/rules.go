@@ -218,25 +218,12 @@ func (r Rules) recipientUnverified(c *evidence.Case) finding {
 	switch {
 	case c.Directory.Standing == evidence.Unavailable:
 		return deferTo(replyUnverified.About(c.To.String()))
-	case c.Directory.Standing == evidence.LeftToDownstream && notReached(c.Downstream):
+	case c.Directory.Standing == evidence.LeftToDownstream && c.Downstream.NotReached():
 		f := deferTo(replyUnverified.About(c.To.String()))
 		f.downstream = true
 		return f
 	}
 	return finding{}
-}
-
-// notReached says that the question never got to the point where the recipient
-// was judged. A refusal of MAIL belongs here: it may mean the sender, and as often it means
-// us ("client was not authenticated"), which is no fault of the sender's.
-func notReached(a evidence.Answer) bool {
-	switch a.Outcome {
-	case evidence.OutcomeUnreachable, evidence.OutcomeSilent:
-		return true
-	case evidence.OutcomeRefused, evidence.OutcomeDeferred:
-		return a.Step < evidence.StepRcpt
-	}
-	return false
 }
 
 func (r Rules) otherRoute(c *evidence.Case) finding {

@@ -67,7 +67,7 @@ func describe(r Rule, c *evidence.Case) string {
 	case MessageLines:
 		return [...]string{"every line ends in CR LF", "bare CR", "bare LF", "NUL", "line too long"}[c.Message.Fault]
 	case MessageLoop:
-		return fmt.Sprintf("%d Received headers%s", c.Message.Received, choose(c.Message.OurName, ", ours among them too often", ""))
+		return fmt.Sprintf("%d Received headers%s", c.Message.Received, choose(c.Message.OurName, ", one of this gateway for the same recipient, or too many", ""))
 	case DownstreamMessage, DownstreamSilent:
 		return describeAnswer(c.Final)
 	case Accepted:

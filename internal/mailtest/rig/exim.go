@@ -18,6 +18,7 @@ type EximOptions struct {
 	Users     []string // local parts; nil: Users()
 	AcceptAll bool     // takes every recipient of the domain, and bounces later what Users does not have
 	Refuse    string   // the text of a refusal of unknown users; "": Exim's own, without an enhanced code
+	Relay     string   // host:port that takes all mail but bounces, which go to the store: this Exim sends, for whoever is on loopback
 	Main      string   // further lines of the main section
 }
 
@@ -113,13 +114,32 @@ func (x *Exim) config(o EximOptions, binary, port string) string {
 		recipient = "  deny    message = " + o.Refuse + "\n          !verify = recipient\n"
 	}
 	known := "  local_parts = lsearch;" + filepath.Join(x.Dir, "users") + "\n"
-	late := ""
+	late, domains, onward, relayPort := "", Domain, "", "25"
+	if o.Relay != "" {
+		recipient, domains, onward = "", "*", eximOnward
+		relayPort = o.Relay[strings.LastIndexByte(o.Relay, ':')+1:]
+	}
 	if o.AcceptAll {
 		recipient = ""
 		late = "nobody:\n  driver = redirect\n  data = :fail: no such user\n  allow_fail\n"
 	}
-	return fmt.Sprintf(eximConfig, binary, x.Dir, port, o.Main, recipient, known, late, storePort)
+	return fmt.Sprintf(eximConfig, binary, x.Dir, port, o.Main, recipient, known, late, storePort, domains, onward, relayPort)
 }
+
+// eximOnward are the routers of one that sends: everything leaves, and what
+// senders are told comes to the store.
+const eximOnward = `onward:
+  driver = manualroute
+  domains = *
+  condition = ${if def:sender_address}
+  route_list = * 127.0.0.1
+  self = send
+  transport = onward
+returned:
+  driver = accept
+  condition = ${if !def:sender_address}
+  transport = store
+`
 
 // eximConfig runs everything as root, and only what hands a message to the
 // store as its user: Exim would not find its configuration again from less.
@@ -134,7 +154,7 @@ keep_environment = LD_LIBRARY_PATH
 primary_hostname = exim.test
 local_interfaces = 127.0.0.1
 daemon_smtp_ports = %[3]s
-domainlist local_domains = ` + Domain + `
+domainlist local_domains = %[9]s
 acl_smtp_rcpt = check_rcpt
 acl_smtp_data = accept
 acl_smtp_vrfy = accept
@@ -156,7 +176,7 @@ check_rcpt:
           !domains = +local_domains
 %[5]s  accept
 begin routers
-users:
+%[10]susers:
   driver = accept
   domains = +local_domains
 %[6]s  transport = store
@@ -168,6 +188,13 @@ store:
   port = %[8]s
   allow_localhost
   hosts_override
+  hosts_avoid_tls = *
+  message_linelength_limit = 1000000
+  user = ` + eximUser + `
+onward:
+  driver = smtp
+  port = %[11]s
+  allow_localhost
   hosts_avoid_tls = *
   message_linelength_limit = 1000000
   user = ` + eximUser + `
