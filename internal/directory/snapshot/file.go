@@ -57,14 +57,19 @@ func Origin(path string) (string, error) {
 		return "", err
 	}
 	defer f.Close()
-	h, _, err := readHeader(f)
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	h, _, err := readHeader(f, info.Size())
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", path, err)
 	}
 	return h.set.origin, nil
 }
 
-func readHeader(r io.Reader) (h *header, size int, err error) {
+// readHeader reads the header of a snapshot that has so many octets.
+func readHeader(r io.Reader, octets int64) (h *header, size int, err error) {
 	start := make([]byte, 16)
 	if _, err := io.ReadFull(r, start); err != nil {
 		return nil, 0, short(err)
@@ -72,6 +77,9 @@ func readHeader(r io.Reader) (h *header, size int, err error) {
 	size, err = headerSize(start)
 	if err != nil {
 		return nil, 0, err
+	}
+	if int64(size) > octets {
+		return nil, 0, damaged("it ends too soon")
 	}
 	b := make([]byte, size)
 	copy(b, start)
@@ -92,7 +100,7 @@ func short(err error) error {
 
 // read reads a snapshot that has so many octets.
 func read(r io.Reader, octets int64, key Key) (*Set, error) {
-	h, size, err := readHeader(r)
+	h, size, err := readHeader(r, octets)
 	if err != nil {
 		return nil, err
 	}
