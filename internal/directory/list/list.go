@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -71,6 +72,9 @@ var _ directory.Known = (*List)(nil)
 
 // pollEvery is how often a file is looked at without an event.
 const pollEvery = 30 * time.Second
+
+// large is the size in octets from which the memory of a set is not left to the next collection, which may be minutes away.
+const large = 16 << 20
 
 // Open reads the file, or what was kept of it, and begins to watch it. The error
 // names file and line of each bad line, up to ten, or says why the file cannot be read.
@@ -216,7 +220,9 @@ func (l *List) look() {
 		l.opts.Changed(old)
 		return
 	}
-	l.set.Store(r.set)
+	if before := l.set.Swap(r.set).Size(); before >= large {
+		runtime.GC() // which finds out that nobody looks into the one before, and gives its memory back
+	}
 	l.unkept, l.sum, l.young = l.opts.Keep != "", r.sum, r.young
 	state := State{Path: l.path, Entries: r.set.Len(), Read: r.set.Made()}
 	l.state.Store(&state)
