@@ -10,6 +10,6 @@ grep -rlE --include='*_test.go' '^func Fuzz[A-Z]' . | sort | while read -r file;
 	package=$(dirname "$file")
 	sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$file" | while read -r target; do
 		echo "fuzz: $package $target for $time"
-		"$go" test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "$package" || exit 1
+		"$go" test -run '^$' -fuzz "^$target\$" -fuzzminimizetime=20x -fuzztime "$time" "$package" || exit 1
 	done || exit 1
 done

@@ -118,7 +118,25 @@ func (a *app) printReport(r checkReport, cfg *config.Config) error {
 		t.AppendRow(table.Row{p.Kind, p.Name, p.State, fmt.Sprintf("%.1f ms", p.MS), p.Detail})
 	}
 	a.printTable(t)
+	a.printAdvice(r.Asked)
 	return nil
+}
+
+// printAdvice says what the states that should not be come to for mail, and what to do.
+func (a *app) printAdvice(asked []daemon.Probed) {
+	seen := map[string]bool{}
+	for _, p := range asked {
+		seen[p.Kind+" "+p.State] = true
+	}
+	for _, l := range []struct{ state, text string }{
+		{"source blind", "it says yes to anybody, so nobody is refused on its word and it may send backscatter:\nmake it refuse unknown recipients at RCPT, or name another source"},
+		{"source down", "it did not say whether a recipient exists: as long as that lasts, nobody is refused as unknown on its word"},
+		{"downstream down", "no mail can be handed to it: as long as that lasts, its senders are told 451"},
+	} {
+		if seen[l.state] {
+			a.printf("\n%s: %s\n", l.state, l.text)
+		}
+	}
 }
 
 func problems(list []config.Problem) []problemJSON {

@@ -55,6 +55,9 @@ func (a *app) demo() *cobra.Command {
 			}
 			s, err := a.startStage(c.Context(), listen, folder, flood)
 			if err != nil {
+				if temporary {
+					os.RemoveAll(folder)
+				}
 				return err
 			}
 			if flood {

@@ -40,7 +40,7 @@ func (a *app) explain() *cobra.Command {
 			}
 			return a.offline(c.Context(), func(d *daemon.Daemon) error {
 				if len(args) > 0 {
-					return a.explainLines(c.Context(), d, req)
+					return a.explainLines(c.Context(), d, req, c.Flags().Changed("from"))
 				}
 				res, err := a.decide(c.Context(), d, req)
 				if err != nil {
@@ -52,8 +52,8 @@ func (a *app) explain() *cobra.Command {
 	}
 	c.Flags().StringVar(&f.client, "client", "", "the client's `IP` address")
 	c.Flags().StringVar(&f.helo, "helo", "", "the `NAME` that the client gives in HELO")
-	c.Flags().StringVar(&f.from, "from", "", "the envelope sender; '<>' is the null sender")
-	c.Flags().StringArrayVar(&f.to, "to", nil, "a recipient; may be repeated")
+	c.Flags().StringVar(&f.from, "from", "", "the envelope sender `ADDR`; '<>' is the null sender")
+	c.Flags().StringArrayVar(&f.to, "to", nil, "a recipient `ADDR`; may be repeated")
 	c.Flags().StringVar(&f.message, "message", "", "the message, headers and body, in a `FILE`")
 	c.Flags().BoolVar(&f.noAsk, "no-ask", false, "consult no other server: only lists and what is remembered")
 	c.Flags().StringVar(&f.at, "at", "", "decide as at this `TIME` (RFC 3339)")
@@ -90,7 +90,7 @@ func (f *explainFlags) request(lines bool, c *cobra.Command) (req daemon.Explain
 	}
 	if f.message != "" {
 		if req.Message, err = os.ReadFile(f.message); err != nil {
-			return req, err
+			return req, hint("--message names a file with the message as it would be sent, headers first", "cannot read the message: %w", err)
 		}
 	}
 	if lines {
@@ -104,8 +104,9 @@ func (f *explainFlags) request(lines bool, c *cobra.Command) (req daemon.Explain
 	return req, nil
 }
 
-// explainLines answers the lines of the standard input.
-func (a *app) explainLines(ctx context.Context, d *daemon.Daemon, req daemon.ExplainRequest) error {
+// explainLines answers the lines of the standard input. from says that a sender
+// came as a flag: nobody's silence stands for the null sender, which is judged as one.
+func (a *app) explainLines(ctx context.Context, d *daemon.Daemon, req daemon.ExplainRequest, from bool) error {
 	in := bufio.NewScanner(a.in)
 	for n := 1; in.Scan(); n++ {
 		word, arg, _ := strings.Cut(strings.TrimSpace(in.Text()), " ")
@@ -117,7 +118,12 @@ func (a *app) explainLines(ctx context.Context, d *daemon.Daemon, req daemon.Exp
 			req.Helo = arg
 		case "from":
 			req.From, err = parseSender(arg)
+			from = true
 		case "to":
+			if !from {
+				err = hint("write a line `from ADDR` before it; `from <>` is the null sender", "no sender is known for this recipient")
+				break
+			}
 			err = a.explainOne(ctx, d, req, arg)
 		case "":
 		default:

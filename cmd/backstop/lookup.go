@@ -80,7 +80,7 @@ func (a *app) printLookup(res daemon.LookupResult) error {
 	a.printf("\n")
 	t := a.table()
 	for _, s := range res.Trail {
-		t.AppendRow(table.Row{"  " + s.Source, saidBy(s), ageOf(s), fmt.Sprintf("%.1f ms", s.MS), s.Detail})
+		t.AppendRow(table.Row{"  " + s.Source, saidBy(s) + otherAddress(res.Address, s.Address), ageOf(s), fmt.Sprintf("%.1f ms", s.MS), s.Detail})
 	}
 	a.printTable(t)
 	return nil
@@ -93,6 +93,15 @@ func saidBy(s daemon.LookupStep) string {
 		return "does not name it"
 	}
 	return s.Standing
+}
+
+// otherAddress names the address that was asked where it is not the given one:
+// without its subaddress, or under the name that an alias stands for.
+func otherAddress(given, asked string) string {
+	if asked == "" || strings.EqualFold(given, asked) {
+		return ""
+	}
+	return ": " + asked
 }
 
 // ageOf says how old a source's answer is and what weakens it.

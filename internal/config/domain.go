@@ -33,7 +33,7 @@ func (t *domainDraft) keys() []key {
 		{name: "recipients", def: `["callahead"]`, set: t.takeRecipients,
 			doc: "Who says which users exist, asked in this order; the first definite answer holds. `callahead` (the relay itself), `callahead:smtp://HOST:PORT`, `list:FILE` (an address or a local part a line, `#` comments), `anybody`, or the name of a `[source.NAME]`."},
 		{name: "subaddress", def: `""`, set: text(&t.Subaddress, parseSeparator),
-			doc: "The separator after which an address is only a tag: with `\"+\"`, user+tag is user where user+tag itself is not known."},
+			doc: "The separator after which an address is only a tag: with `\"+\"`, user+tag is user where user+tag itself is not known. For lists and other servers; a relay that is the source itself is asked for the whole address."},
 		{name: "mode", unset: "that of the top", set: func(d *decoder, n *node) {
 			t.ModeSet = true
 			choice(&t.Mode, "enforce", "watch")(d, n)

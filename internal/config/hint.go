@@ -25,10 +25,18 @@ func nearest(word string, candidates []string) string {
 
 // didYouMean is the hint for a misspelling, or else the list of what there is.
 func didYouMean(word string, candidates []string) string {
+	if h := misspelling(word, candidates); h != "" {
+		return h
+	}
+	return "known are: " + strings.Join(candidates, ", ")
+}
+
+// misspelling is the hint for a misspelling, or "" where word is not like any of them.
+func misspelling(word string, candidates []string) string {
 	if c := nearest(word, candidates); c != "" {
 		return "did you mean \"" + c + "\"?"
 	}
-	return "known are: " + strings.Join(candidates, ", ")
+	return ""
 }
 
 // distance counts insertions, deletions, replacements and swaps of neighbours

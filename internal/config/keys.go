@@ -58,7 +58,7 @@ func (s *SMTP) keys(d *decoder) []key {
 		{name: "tls", unset: "no STARTTLS", set: takeTLS(&s.TLS), parts: []variant{{"tls = { … }", "The certificate for STARTTLS, written as an inline table: `tls = { certificate = \"…\", key = \"…\" }`.", (&tlsDraft{}).keys()}},
 			doc: "The certificate for STARTTLS; see below."},
 		{name: "banner_delay", def: `"0s"`, set: duration(&s.BannerDelay, 0, 5*time.Minute),
-			doc: "How long the banner is held back to catch clients that talk before it (rule `early-talker`). 5s catches many; every honest client waits too."},
+			doc: "How long the banner is held back to catch clients that talk before it; at 0 they are noted in the log, otherwise refused (rule `early-talker`). 5s catches many; every honest client waits too."},
 		{name: "max_errors", def: "10", set: integer(&s.MaxErrors, 1, 1000000),
 			doc: "Protocol errors and refusals by syntax that one connection may make before it is closed with 421."},
 		{name: "max_commands", def: "1000", set: integer(&s.MaxCommands, 10, 100000000),

@@ -60,9 +60,11 @@ func (e *Errors) Error() string {
 }
 
 // sortProblems puts them in the order of the file, and drops what was said twice.
+// What is wrong with the whole file comes last: a mistake with a line is mostly why.
 func sortProblems(list []Problem) []Problem {
+	noLine := func(p Problem) int { return max(0, 1-p.Line) }
 	slices.SortStableFunc(list, func(a, b Problem) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+		return cmp.Or(cmp.Compare(noLine(a), noLine(b)), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 	return slices.Compact(list)
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -166,7 +167,8 @@ func (d *decoder) takeRecipient(n *node) (sourceRef, bool) {
 		d.notYet(n.at, word+":FILE")
 		return ref, false
 	}
-	d.bad(n, didYouMean(word, []string{"list", "callahead", "access", "postmap", "virtusertable"}), "%q is not a kind of source", word)
+	d.bad(n, cmp.Or(misspelling(word, []string{"list", "callahead", "access", "postmap", "virtusertable"}),
+		"write callahead, callahead:smtp://HOST:PORT, list:FILE, anybody, or the name of a [source.NAME]"), "%q is not a kind of source", word)
 	return ref, false
 }
 

@@ -2,6 +2,7 @@ package daemon_test
 
 import (
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -16,9 +17,9 @@ func TestAliases(t *testing.T) {
 	g := start(t, relayTo("smtp://"+m.Addr(), "", `aliases = ["example.net", "b\u00fccher.example"]`))
 	k := open(t, g.addr)
 	rcpt(t, k, "nobody@example.net", missing+"nobody@example.net>")
-	asked := m.Asked("RCPT")
+	asked := m.Asked("RCPT TO:<nobody@")
 	rcpt(t, k, "Nobody@Example.COM", missing) // the same one, by the other name
-	if n := m.Asked("RCPT"); n != asked {
+	if n := m.Asked("RCPT TO:<nobody@"); n != asked {
 		t.Error("the downstream is asked again for the same user under another name")
 	}
 	for _, to := range []string{"Alice@Example.NET", "alice@example.com", "alice@xn--bcher-kva.example"} {
@@ -30,6 +31,25 @@ func TestAliases(t *testing.T) {
 	}
 	say(t, k, "MAIL FROM:<ann@sender.example> SMTPUTF8", "250", "RCPT TO:<alice@b\u00fccher.example>", "250", "RSET", "250")
 	rcpt(t, k, "alice@sub.example.net", "554 5.7.1")
+}
+
+// TestOtherForms: a downstream that knows a user by one name and not by another must not
+// lose him the mail to the first by its no to the second.
+func TestOtherForms(t *testing.T) {
+	for _, other := range []string{"alice@example.net", "ALICE@example.com", `"alice"@example.com`} {
+		m := mailtest.NewMock(t, mailtest.Script{Rules: []mailtest.Rule{
+			{On: "RCPT", Match: regexp.MustCompile(`<alice@example\.com>`)},
+			{On: "RCPT", Reply: "550 5.1.1 User unknown"},
+		}})
+		g := start(t, relayTo("smtp://"+m.Addr(), "", `aliases = ["example.net"]`))
+		k := open(t, g.addr)
+		eventually(t, "alice is remembered", func() bool { // once the downstream is found to refuse others
+			rcpt(t, k, "alice@example.com", "250")
+			return g.Status().Cache.Exists == 1
+		})
+		rcpt(t, k, other, missing)
+		rcpt(t, k, "alice@example.com", "250")
+	}
 }
 
 // TestSubaddress: user+tag is user where it is said so, for a list and for a server

@@ -11,6 +11,18 @@ import (
 	"backstop/internal/mailtest/rig"
 )
 
+// TestEarlyTalkerNoted: without banner_delay nobody is refused for it.
+func TestEarlyTalkerNoted(t *testing.T) {
+	m := mailtest.NewMock(t, mailtest.Script{Users: rig.Users()})
+	g := start(t, relayTo("smtp://"+m.Addr(), "", ""))
+	k := mailtest.Dial(t, g.addr)
+	if err := k.Send("EHLO client.example\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	k.Expect(t, "220", "the banner")
+	k.Expect(t, "250", "EHLO")
+}
+
 // TestEarlyTalker: who talks before the banner is refused, and nothing he said is run.
 func TestEarlyTalker(t *testing.T) {
 	m := mailtest.NewMock(t, mailtest.Script{})

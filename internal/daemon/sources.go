@@ -55,6 +55,8 @@ func sourceStatus(c *callahead.Source) PeerStatus {
 	case callahead.Unseen:
 		if s.Failures > 0 { // asked, and never answered yet
 			p.State, p.Detail = stateDown, s.LastError
+		} else { // for how long nobody asked it helps nobody
+			p.Since = time.Time{}
 		}
 	case callahead.Up:
 		p.State, p.Detail = stateUp, answersIn(s.Usual)

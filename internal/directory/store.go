@@ -59,7 +59,7 @@ func ParsePattern(s string) (Pattern, error) {
 		return Pattern{}, err
 	}
 	if a.Domain() == "" {
-		return Pattern{}, fmt.Errorf("%q has no domain: write user@domain, @domain, or * for all", s)
+		return Pattern{}, fmt.Errorf("%q has no domain", s)
 	}
 	return Pattern{Address: a.Key()}, nil
 }

@@ -42,7 +42,7 @@ func Parse(s string) (Spec, error) {
 	}
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {
-		return Spec{}, fmt.Errorf("%q is not HOST:PORT, unix:/PATH or systemd:NAME", s)
+		return Spec{}, fmt.Errorf("%q is not HOST:PORT, :PORT, unix:/PATH or systemd:NAME", s)
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		return Spec{}, fmt.Errorf("%q: %q is not a port between 0 and 65535", s, port)

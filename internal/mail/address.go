@@ -226,6 +226,24 @@ func (a Address) LocalKey() string { return a.key[:a.kat] }
 // Key is the whole address as it is compared, stored and looked up: LocalKey "@" Domain.
 func (a Address) Key() string { return a.key }
 
+// Routed says whether the local part names a way to another domain, as user%elsewhere,
+// elsewhere!user or "user@elsewhere": old forms of relaying (RFC 1123, 5.2.16) that servers
+// with a Sendmail in their family still obey. An "@" in quotes counts where a domain
+// with a dot stands behind it: "a@b" alone is only an odd name.
+func (a Address) Routed() bool {
+	local := a.LocalKey()
+	if strings.ContainsAny(local, "%!") {
+		return true
+	}
+	at := strings.LastIndexByte(local, '@')
+	if at < 0 {
+		return false
+	}
+	domain := strings.TrimSuffix(local[at+1:], `"`)
+	_, err := FoldDomain(domain)
+	return err == nil && strings.Contains(domain, ".")
+}
+
 // NeedsUTF8 says whether the address can travel only under SMTPUTF8 (RFC 6531).
 func (a Address) NeedsUTF8() bool { return !isASCII(a.text) }
 

@@ -360,3 +360,21 @@ func must(t *testing.T, s string) Address {
 	}
 	return a
 }
+
+func TestRouted(t *testing.T) {
+	for text, want := range map[string]bool{
+		"user@example.com": false, "user+tag@example.com": false, "prvs=1234567890=user@example.com": false, "user": false,
+		`"john smith"@example.com`: false, "srs0=abcd=xy=other.example=user@example.com": false, "a/b|c#d@example.com": false,
+		"user%other.example@example.com": true, "other.example!user@example.com": true, "user%other.example": true,
+		`"user@other.example"@example.com`: true, `"user\@other.example"@example.com`: true, `"user%other.example"@example.com`: true,
+		`"very.unusual.@.unusual.com"@example.com`: false, `"john@doe"@example.com`: false,
+	} {
+		a, err := ParseAddress(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.Routed() != want {
+			t.Errorf("%s: %v", text, !want)
+		}
+	}
+}

@@ -155,7 +155,7 @@ func (r *Relay) setTarget(target string) (problem, hint string) {
 		return r.setPath(target)
 	}
 	if strings.Contains(target, "@") {
-		return "a relay URL holds no user name or password", "a smarthost's login is given as username and password_file"
+		return "a relay URL holds no user name or password", "nobody logs in there: let that server take mail from this gateway's address"
 	}
 	target = strings.TrimSuffix(target, "/")
 	if strings.Contains(target, "/") {

@@ -58,7 +58,7 @@ func TestParseRelayRefuses(t *testing.T) {
 		{"smtp://", "the host is missing", "smtp://HOST:PORT"},
 		{"smtp://:25", "the host is missing", "smtp://HOST:PORT"},
 		{"smtp://a b", "white space", ""},
-		{"smtp://user:secret@h", "no user name or password", "password_file"},
+		{"smtp://user:secret@h", "no user name or password", "this gateway's address"},
 		{"smtp://h/path", "a path means nothing", "lmtp+unix"},
 		{"smtp://h:0", "not a port", ""},
 		{"smtp://h:", "not a port", ""},

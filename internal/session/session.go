@@ -39,6 +39,11 @@ func (s *Session) Connect(early, tooMany bool) verdict.Verdict {
 	return s.decideNow()
 }
 
+// NoteEarly writes down that the client talked before the greeting, and refuses nothing.
+func (s *Session) NoteEarly() {
+	s.e.Logger.Info("the client talked before the greeting", "door", s.c.Door.String(), "client", s.c.Client.Addr.String())
+}
+
 // Helo takes HELO or EHLO.
 func (s *Session) Helo(name, protocol string, tls bool) verdict.Verdict {
 	s.Reset()
@@ -176,7 +181,7 @@ func (s *Session) askDownstream(d *Domain, a mail.Address, p smtp.RcptParams) {
 	}
 	s.c.Downstream = s.tx.Rcpt(s.ctx, a, p)
 	left := s.c.Directory.Standing == evidence.LeftToDownstream
-	if left || s.c.Downstream.NoSuchUser { // a no is news whoever said yes before
+	if (left || s.c.Downstream.NoSuchUser) && !s.otherForm(d, a) { // a no is news whoever said yes before
 		s.e.Directory.Learn(d.Chain, d.Route.Canonical(a), s.c.Downstream)
 	}
 	if left && s.c.Downstream.NotReached() {
@@ -191,6 +196,16 @@ func (s *Session) askDownstream(d *Domain, a mail.Address, p smtp.RcptParams) {
 	if s.c.Downstream.Outcome != evidence.OutcomeAccepted && s.tx.Accepted() == 0 {
 		s.dropTransaction()
 	}
+}
+
+// otherForm says that a no came to another form of an address that is known to
+// exist: an alias or other letters, which the downstream may tell apart. What a stranger
+// writes so must not take the mail from the user himself.
+func (s *Session) otherForm(d *Domain, a mail.Address) bool {
+	if !s.c.Downstream.NoSuchUser || a.Domain() == d.Route.Name && a.Local() == a.LocalKey() {
+		return false
+	}
+	return s.e.Directory.Lookup(s.ctx, d.Chain, directory.Query{Address: d.Route.Canonical(a), NoAsk: true}).Standing == evidence.Exists
 }
 
 // dropTransaction gives the downstream's connection back: no recipient of it

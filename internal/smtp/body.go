@@ -43,7 +43,7 @@ const (
 // client gets to hear 552 instead of a reset connection.
 const maxOver = 64 << 20
 
-func newBody(c *Conn) *BodyReader { return &BodyReader{c: c, started: c.now} }
+func newBody(c *Conn) *BodyReader { return &BodyReader{c: c, started: time.Now()} }
 
 // Read implements io.Reader, but that p must hold two octets at least, since a
 // line end is given out in one piece: a shorter one is io.ErrShortBuffer, and nothing is lost.
@@ -162,38 +162,42 @@ func (b *BodyReader) scan(in, p []byte) (used, n int) {
 				return used, n
 			}
 			n += copy(p[n:], "\r\n")
-		case afterDot:
-			switch {
-			case ch == '\r':
-				b.state = afterDotCR
-				used++
-			case ch == '\n' && !b.c.bareOK:
-				b.err = &FaultError{FaultBareLF}
-			case ch == '\n': // LF.LF never ends the data: the line is a dot
-				n += copy(p[n:], ".")
-				b.state = inLine
-			default: // the dot was stuffed (RFC 5321, 4.5.2)
-				b.state = inLine
-				if ch == '.' {
-					p[n] = '.'
-					used, n = used+1, n+1
-					b.line++
-				}
-			}
-		case afterDotCR:
-			switch {
-			case ch == '\n' && !b.soft: // CRLF.CRLF, and nothing else, ends the data
-				b.err = io.EOF
-				return used + 1, n
-			case b.c.bareOK:
-				n += copy(p[n:], ".")
-				b.state = afterCR
-			default:
-				b.err = &FaultError{FaultBareCR}
-			}
+		case afterDot, afterDotCR:
+			u, m := b.dotLine(ch, p[n:])
+			used, n = used+u, n+m
 		}
 	}
 	return used, n
+}
+
+// dotLine takes the octet behind a dot at the start of a line, or behind such a dot and a CR.
+func (b *BodyReader) dotLine(ch byte, p []byte) (used, n int) {
+	switch {
+	case b.state == afterDotCR && ch == '\n' && !b.soft: // CRLF.CRLF, and nothing else, ends the data
+		b.err = io.EOF
+		return 1, 0
+	case b.state == afterDotCR && b.c.bareOK:
+		b.state = afterCR
+		return 0, copy(p, ".")
+	case b.state == afterDotCR:
+		b.err = &FaultError{FaultBareCR}
+	case ch == '\r':
+		b.state = afterDotCR
+		return 1, 0
+	case ch == '\n' && !b.c.bareOK:
+		b.err = &FaultError{FaultBareLF}
+	case ch == '\n': // LF.LF never ends the data: the line is a dot
+		b.state = inLine
+		return 0, copy(p, ".")
+	default: // the dot was stuffed (RFC 5321, 4.5.2)
+		b.state = inLine
+		if ch == '.' {
+			p[0] = '.'
+			b.line++
+			return 1, 1
+		}
+	}
+	return 0, 0
 }
 
 func (b *BodyReader) tooLong() bool {

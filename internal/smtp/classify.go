@@ -78,7 +78,8 @@ var policyWords = []string{
 	"block", "blacklist", "black list", "spam", "reputation", "dnsbl", " rbl", "listed at", "listed by", "listed in",
 	"policy", "prohibit", "authenticat", "not permitted", "not allowed", "denied", "relay", "your ip", "your host", "client host",
 	"reverse dns", "rdns", "helo", "spf", "dmarc", "sender", "quota", "mailbox full", "mailbox is full", "disabled", "suspended",
-	"greylist", "graylist", "try again", "too many", "limit", "verify", "rcpthosts", "#5.7.",
+	"greylist", "graylist", "try again", "too many", "limit", "exceed", "verif", "callback", "bounce", "rcpthosts", "#5.7.",
+	"temporar", "busy", "overload", "dns", "resolv", "banned", "unauthori", "ehlo", "starttls", "encrypt",
 }
 
 // words is the text in lower case, without what stands in angle brackets: an

@@ -147,7 +147,7 @@ func (c *Conn) run(line []byte) bool {
 			return c.fault(replyNoArgs)
 		}
 		c.reply(replyBye)
-		c.flush()
+		c.flushLate()
 		return false
 	case verbVRFY:
 		c.reply(replyVerify)
@@ -355,7 +355,7 @@ func (c *Conn) startTLS(arg []byte) bool {
 	}
 	c.reset()
 	c.reply(replyTLSReady)
-	if c.flush() != nil {
+	if c.flushLate() != nil {
 		return false
 	}
 	// Whatever came in plain text after STARTTLS was put there by somebody in

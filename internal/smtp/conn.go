@@ -142,8 +142,7 @@ func (c *Conn) panicked(p any, stack []byte) {
 		}
 	}()
 	c.reply(r) // behind those of the group that are waiting, so that the client does not miscount
-	c.now = time.Now()
-	c.flush()
+	c.flushLate()
 }
 
 // end tells the handler, once, that the connection is over.
@@ -231,7 +230,7 @@ func pending(nc net.Conn) bool {
 func (c *Conn) banner() bool {
 	if r := c.h.Connect(); !r.IsZero() && !r.Positive() {
 		c.reply(r)
-		c.flush()
+		c.flushLate()
 		return false
 	}
 	b := c.outBuf()
@@ -269,6 +268,13 @@ func (c *Conn) flush() error {
 	}
 	c.out = nil
 	return err
+}
+
+// flushLate is flush where a handler may have taken its time since the last read:
+// a deadline reckoned from then could be over, and a yes to a message be lost.
+func (c *Conn) flushLate() error {
+	c.now = time.Now()
+	return c.flush()
 }
 
 // fill reads more into the buffer, after writing what is to be written.
@@ -466,8 +472,7 @@ func (c *Conn) longLine(before byte) error {
 // is reset, and the reply with it lost, so the sender would try again and again.
 func (c *Conn) linger() {
 	type halfCloser interface{ CloseWrite() error }
-	c.now = time.Now() // a handler may have taken its time
-	err := c.flush()
+	err := c.flushLate()
 	c.end()
 	if err != nil {
 		return

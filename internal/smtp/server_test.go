@@ -233,6 +233,8 @@ func TestConversation(t *testing.T) {
 		{"requiretls", "EHLO x\r\nMAIL FROM:<a@b> REQUIRETLS\r\n", "250-;555 5.7.30 REQUIRETLS"},
 		{"dsn", "EHLO x\r\nMAIL FROM:<a@b> RET=HDRS ENVID=QQ314159\r\nRCPT TO:<b@c> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;b@c\r\n", "250-;250;250"},
 		{"dsn wrong", "EHLO x\r\nMAIL FROM:<a@b> RET=SOME\r\nMAIL FROM:<a@b>\r\nRCPT TO:<b@c> NOTIFY=NEVER,DELAY\r\n", "250-;501;250;501"},
+		{"dsn odd", "EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<b@c> ORCPT=rfc822;b\x1b[2J@c\r\nRCPT TO:<b@c> ORCPT=utf-8;ö@c\r\n", "250-;250;501;501"},
+		{"dsn utf8", "EHLO x\r\nMAIL FROM:<a@b> SMTPUTF8\r\nRCPT TO:<b@c> ORCPT=utf-8;ö@c\r\nRCPT TO:<b@c> ORCPT=utf-8;\xff@c\r\n", "250-;250;250;501"},
 		{"utf8 not asked", "EHLO x\r\nMAIL FROM:<ä@b>\r\n", "250-;553 5.6.7"},
 		{"utf8", "EHLO x\r\nMAIL FROM:<ä@b> SMTPUTF8\r\nRCPT TO:<ö@bücher.example>\r\n", "250-;250;250"},
 		{"vrfy", "VRFY a\r\n", "252"},

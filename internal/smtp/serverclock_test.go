@@ -74,3 +74,24 @@ func TestSlowAnswerThenQuit(t *testing.T) {
 		}
 	}
 }
+
+// TestSlowRecipient: the time that a recipient took is not held against the sender's data.
+func TestSlowRecipient(t *testing.T) {
+	const in = "EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<b@mx.test>\r\nDATA\r\ntext\r\n.\r\nQUIT\r\n"
+	h := &slow{&scribe{}, 4 * time.Minute, 0}
+	synctest.Test(t, func(t *testing.T) {
+		nc := &punctual{playedConn: &playedConn{in: []byte(in), pieces: []byte{53, 0}, closed: make(chan struct{})}}
+		s := smtp.NewServer(smtp.ServerConfig{
+			Hostname: "mx.test", Timeouts: smtp.ServerTimeouts{MinRate: 1000},
+			NewHandler: func(*smtp.Conn) smtp.Handler { return h },
+		})
+		l := make(once, 1)
+		l <- nc
+		s.Serve(l)
+		<-nc.closed
+		s.Shutdown(t.Context())
+		if got := nc.out.String(); !strings.Contains(got, "250 2.0.0 taken\r\n221 ") {
+			t.Errorf("answered %q", got)
+		}
+	})
+}

@@ -78,11 +78,12 @@ type handler struct {
 	clients Counter
 	addr    netip.Addr // as counted: XCLIENT may change the client's address later
 	counted bool
+	strict  bool // who talks early is refused, and not only noted
 }
 
 func newHandler(ctx context.Context, cfg *Config, c *smtp.Conn) *handler {
 	p := c.Peer()
-	h := &handler{conn: c, addr: p.Addr}
+	h := &handler{conn: c, addr: p.Addr, strict: cfg.Wire.BannerDelay > 0}
 	if !p.Addr.IsUnspecified() { // who comes by a unix socket has no address to be counted by
 		h.clients = cfg.Clients
 	}
@@ -99,7 +100,13 @@ func (h *handler) Connect() mail.Reply {
 	if h.clients != nil {
 		h.counted = h.clients.Acquire(h.addr)
 	}
-	return say(h.s.Connect(h.conn.Early(), h.clients != nil && !h.counted))
+	early := h.conn.Early()
+	if early && !h.strict {
+		// Nobody asked for it, and a script that pipes its whole dialogue in at once hurts nobody.
+		h.s.NoteEarly()
+		early = false
+	}
+	return say(h.s.Connect(early, h.clients != nil && !h.counted))
 }
 
 func (h *handler) Helo(name string, extended bool) mail.Reply {

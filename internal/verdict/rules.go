@@ -89,6 +89,7 @@ var (
 	replyEarly       = mail.MustReply(554, "5.5.0", "You talked before the greeting (RFC 5321, 3.1)")
 	replyAbuse       = mail.MustReply(421, "4.7.0", "Too many errors or commands, closing")
 	replyDenied      = mail.MustReply(554, "5.7.1", "Relay access denied")
+	replyRouted      = mail.MustReply(554, "5.7.1", "Relay access denied: the local part names a way to another domain")
 	replyOneBounce   = mail.MustReply(452, "4.5.3", "A message with the null sender has one recipient, send this one separately")
 	replyNoDomain    = mail.MustReply(550, "5.1.3", "Recipient address rejected: it has no domain")
 	replyMissing     = mail.MustReply(550, "5.1.1", "Recipient address rejected: User unknown")
@@ -160,7 +161,13 @@ func (r Rules) commandAbuse(c *evidence.Case) finding {
 
 func (r Rules) relayDenied(c *evidence.Case) finding {
 	switch {
-	case c.OurDomain == evidence.Yes || c.NoDomain:
+	case c.NoDomain:
+		return finding{}
+	case c.OurDomain == evidence.Yes && c.To.Routed():
+		// The downstream trusts our address more than the client's: what it would
+		// refuse the client, it would carry to another domain for us.
+		return refuse(replyRouted.About(c.To.String()))
+	case c.OurDomain == evidence.Yes:
 		return finding{}
 	case c.OurDomain == evidence.Unknown: // nobody looked: no reason to take it, and none to refuse it for good
 		return deferTo(replyInternal.About(c.To.String()))

@@ -48,6 +48,9 @@ func describe(r Rule, c *evidence.Case) string {
 		if c.OurDomain == evidence.Unknown && !c.NoDomain {
 			return "nobody looked whether the domain is ours"
 		}
+		if c.OurDomain == evidence.Yes && c.To.Routed() {
+			return "domain is ours, but the local part names a way to another domain"
+		}
 		return choose(c.OurDomain == evidence.Yes, "domain is ours", "domain is not ours")
 	case NullSenderRecipients:
 		return nullSender(c)
