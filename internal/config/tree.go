@@ -191,6 +191,9 @@ func (d *document) value(v *unstable.Node, at position) *node {
 
 // position turns an offset into line and column.
 func (d *document) position(offset int) position {
+	for offset > 0 && offset < len(d.data) && !utf8.RuneStart(d.data[offset]) {
+		offset-- // the library may point into the middle of a character
+	}
 	line, found := slices.BinarySearch(d.lines, offset)
 	if !found {
 		line--
