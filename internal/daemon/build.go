@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"time"
 
 	"backstop/internal/config"
@@ -100,20 +101,39 @@ func (d *Daemon) list(s, old *setup, file string, c *config.Domain) (*list.List,
 		s.lists[key] = old.lists[key]
 		return s.lists[key], nil
 	}
-	name, aliases := c.Name, c.Aliases
-	l, err := list.Open(file, list.Options{Logger: d.log, Now: d.o.Now, NoEvents: d.o.Offline, Canonical: func(domain string) string {
-		for _, a := range aliases {
-			if a == domain {
-				return name
-			}
-		}
-		return domain
-	}})
+	aliases := make(map[string]string, len(c.Aliases))
+	for _, a := range c.Aliases {
+		aliases[a] = c.Name
+	}
+	l, err := list.Open(file, list.Options{Logger: d.log, Now: d.o.Now, NoEvents: d.o.Offline, Aliases: aliases, Keep: d.listFolder(s.cfg)})
 	if err != nil {
 		return nil, &config.Errors{List: listProblems(file, err)}
 	}
 	s.lists[key] = l
 	return l, nil
+}
+
+// listFolder is where compiled lists are kept; "" for nowhere. Offline the folder may be another's, who runs.
+func (d *Daemon) listFolder(cfg *config.Config) string {
+	if cfg.State == "" || d.o.Offline {
+		return ""
+	}
+	return filepath.Join(cfg.State, "lists")
+}
+
+// pruneLists deletes what was kept of lists that are no longer used.
+func (d *Daemon) pruneLists(s *setup) {
+	folder := d.listFolder(s.cfg)
+	if folder == "" {
+		return
+	}
+	used := make([]*list.List, 0, len(s.lists))
+	for _, l := range s.lists {
+		used = append(used, l)
+	}
+	if err := list.Prune(folder, used...); err != nil {
+		d.log.Warn("what was kept of lists that are no longer used could not be deleted", "folder", folder, "error", err.Error())
+	}
 }
 
 func (d *Daemon) callahead(s, old *setup, src *config.Source) *callahead.Source {

@@ -6,25 +6,31 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"backstop/internal/directory"
+	"backstop/internal/directory/snapshot"
 	"backstop/internal/evidence"
 	"backstop/internal/mail"
 )
 
 // Options of a list. All fields may be zero.
 type Options struct {
-	// Canonical turns an alias of a domain into the domain's name, and leaves any
-	// other name as it is; nil leaves all.
-	Canonical func(domain string) string
+	// Aliases gives the name of a domain for each of its aliases, both folded.
+	Aliases map[string]string
+	// Keep is a folder for what the text was compiled into, so that the next Open does
+	// not have to read the text; it is made where it is missing. "": nothing is kept.
+	Keep string
 	// Logger is told when a changed file is taken over and when it is not; nil: nobody.
 	Logger *slog.Logger
 	// Changed is called after each look at a file that had changed, from one goroutine.
 	Changed func(State)
+	// Kept is called after the set in force was written to the folder Keep, or could not be, from one goroutine.
+	Kept func(error)
 	// Ticks replaces the clock that says when to look at the file without an event.
 	Ticks <-chan time.Time
 	// NoEvents leaves the file to the clock alone.
@@ -37,7 +43,7 @@ type Options struct {
 type State struct {
 	Path    string
 	Entries int
-	Read    time.Time // when the set in force was read
+	Read    time.Time // when the text of the set in force was read
 	// Err says why the file as it is now is not the set in force; nil: it is.
 	Err error
 }
@@ -47,7 +53,7 @@ type List struct {
 	path  string
 	name  string
 	opts  Options
-	set   atomic.Pointer[set]
+	set   atomic.Pointer[snapshot.Set]
 	state atomic.Pointer[State]
 	end   chan struct{}
 	done  sync.WaitGroup
@@ -57,6 +63,9 @@ type List struct {
 	seen   stamp  // the content that was last read, good or bad
 	last   stamp  // the content at the last tick
 	target string // the file behind the symbolic links, taken before it was read
+	unkept bool   // the set in force is not in the folder Keep yet
+	sum    uint32 // of the text that the set in force was read from
+	young  bool   // see reading
 }
 
 var _ directory.Known = (*List)(nil)
@@ -64,21 +73,13 @@ var _ directory.Known = (*List)(nil)
 // pollEvery is how often a file is looked at without an event.
 const pollEvery = 30 * time.Second
 
-// Open reads the file and begins to watch it. The error names file and line of
-// each bad line, up to ten, or says why the file cannot be read.
+// large is the size in octets from which the memory of a set is not left to the next collection, which may be minutes away.
+const large = 16 << 20
+
+// Open reads the file, or what was kept of it, and begins to watch it. The error
+// names file and line of each bad line, up to ten, or says why the file cannot be read.
 func Open(path string, opts Options) (*List, error) {
-	if opts.Canonical == nil {
-		opts.Canonical = func(domain string) string { return domain }
-	}
-	if opts.Logger == nil {
-		opts.Logger = slog.New(slog.DiscardHandler)
-	}
-	if opts.Changed == nil {
-		opts.Changed = func(State) {}
-	}
-	if opts.Now == nil {
-		opts.Now = time.Now
-	}
+	opts.fill()
 	l := &List{path: path, name: "list:" + path, opts: opts, end: make(chan struct{})}
 	var w *watcher
 	if !opts.NoEvents {
@@ -89,21 +90,40 @@ func Open(path string, opts Options) (*List, error) {
 		}
 	}
 	l.target = target(path)
-	s, seen, err := read(path, opts.Canonical)
+	r, err := l.kept()
+	if err != nil {
+		r, err = read(path, &opts)
+		l.unkept = opts.Keep != ""
+	}
 	if err != nil {
 		w.close()
 		return nil, err
 	}
-	l.seen, l.last = seen, seen
-	l.set.Store(s)
-	l.state.Store(&State{Path: path, Entries: s.n, Read: opts.Now()})
+	l.seen, l.last, l.sum, l.young = r.stamp, r.stamp, r.sum, r.young
+	l.set.Store(r.set)
+	l.state.Store(&State{Path: path, Entries: r.set.Len(), Read: r.set.Made()})
 	l.done.Go(func() { l.follow(w) })
 	return l, nil
 }
 
+func (o *Options) fill() {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Changed == nil {
+		o.Changed = func(State) {}
+	}
+	if o.Kept == nil {
+		o.Kept = func(error) {}
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+}
+
 // Check reads the file and says what is wrong with it, as Open does.
 func Check(path string) error {
-	_, _, err := read(path, func(d string) string { return d })
+	_, err := read(path, &Options{Now: time.Now})
 	return err
 }
 
@@ -123,11 +143,11 @@ func (l *List) State() State { return *l.state.Load() }
 // silence means that the recipient is missing depends on who else may be asked.
 func (l *List) Known(key string) evidence.Standing {
 	s := l.set.Load()
-	if s.has(key) {
+	if s.Has(key) {
 		return evidence.Exists
 	}
-	if s.locals {
-		if at := strings.LastIndexByte(key, '@'); at > 0 && s.has(key[:at]) {
+	if s.HasLocals() {
+		if at := strings.LastIndexByte(key, '@'); at > 0 && s.Has(key[:at]) {
 			return evidence.Exists
 		}
 	}
@@ -149,6 +169,7 @@ func (l *List) follow(w *watcher) {
 		ticks = t.C
 	}
 	for {
+		l.keep()
 		select {
 		case <-l.end:
 			return
@@ -186,11 +207,11 @@ func (l *List) tick() {
 // look reads the file, and takes it over when it is good.
 func (l *List) look() {
 	old := l.State()
-	s, seen, err := read(l.path, l.opts.Canonical)
+	r, err := read(l.path, &l.opts)
 	if errors.Is(err, errChanged) {
 		return // whoever writes it has not finished: that will be another event
 	}
-	l.seen = seen
+	l.seen = r.stamp
 	if err != nil {
 		old.Err = err
 		l.state.Store(&old)
@@ -199,10 +220,13 @@ func (l *List) look() {
 		l.opts.Changed(old)
 		return
 	}
-	l.set.Store(s)
-	state := State{Path: l.path, Entries: s.n, Read: l.opts.Now()}
+	if before := l.set.Swap(r.set).Size(); before >= large {
+		runtime.GC() // which finds out that nobody looks into the one before, and gives its memory back
+	}
+	l.unkept, l.sum, l.young = l.opts.Keep != "", r.sum, r.young
+	state := State{Path: l.path, Entries: r.set.Len(), Read: r.set.Made()}
 	l.state.Store(&state)
-	l.opts.Logger.Info("a changed list of recipients was taken over", "file", l.path, "entries", s.n, "before", old.Entries)
+	l.opts.Logger.Info("a changed list of recipients was taken over", "file", l.path, "entries", state.Entries, "before", old.Entries)
 	l.opts.Changed(state)
 }
 

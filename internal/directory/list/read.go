@@ -5,10 +5,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
 	"strings"
 
+	"backstop/internal/directory/snapshot"
 	"backstop/internal/mail"
 )
 
@@ -38,44 +40,64 @@ type stamp struct {
 	exists      bool
 }
 
-// read makes a set of the file, and says which content it read. The error wraps a
-// *Mistake for each bad line, up to ten.
-func read(path string, canonical func(string) string) (*set, stamp, error) {
+// reading is one look at the text.
+type reading struct {
+	set   *snapshot.Set // nil: it is not good
+	stamp stamp
+	sum   uint32 // CRC-32C of the text
+	young bool   // it was read so soon after it was written that another change could have the same times
+}
+
+// read makes a set of the file, and says which content it read, also with an
+// error. The error wraps a *Mistake for each bad line, up to ten.
+func read(path string, o *Options) (reading, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, stamp{}, err
+		return reading{}, err
 	}
 	defer f.Close()
-	before, err := f.Stat()
+	now := o.Now()
+	info, err := f.Stat()
 	if err != nil {
-		return nil, stamp{}, err
+		return reading{}, err
 	}
-	if before.IsDir() {
-		return nil, stamp{}, fmt.Errorf("%s is a folder, not a file", path)
+	if info.IsDir() {
+		return reading{}, fmt.Errorf("%s is a folder, not a file", path)
 	}
-	if before.Size() == 0 { // a copy that failed, far more often than a wish
-		return nil, stampOf(before), fmt.Errorf("%s: %w", path, errEmpty)
+	r := reading{stamp: stampOf(info), young: fresh(info, now)}
+	if info.Size() == 0 { // a copy that failed, far more often than a wish
+		return r, fmt.Errorf("%s: %w", path, errEmpty)
 	}
 	lines, err := countLines(f)
 	if err != nil {
-		return nil, stampOf(before), err
+		return r, err
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return nil, stampOf(before), fmt.Errorf("%s must be a plain file: %w", path, err)
+		return r, fmt.Errorf("%s must be a plain file: %w", path, err)
 	}
-	r := reader{path: path, canonical: canonical, set: newSet(lines)}
-	err = r.all(f, lines)
+	b, err := snapshot.NewBuilder(snapshot.Key{}, lines)
+	if err != nil {
+		return r, err
+	}
+	defer b.Discard()
+	hash := crc32.New(castagnoli)
+	text := reader{path: path, aliases: o.Aliases, to: b}
+	err = text.all(io.TeeReader(f, hash), lines)
 	after, statErr := f.Stat()
 	switch {
 	case statErr != nil:
-		return nil, stampOf(before), statErr
-	case stampOf(before) != stampOf(after):
-		return nil, stampOf(before), fmt.Errorf("%s: %w", path, errChanged)
+		return r, statErr
+	case r.stamp != stampOf(after):
+		return r, fmt.Errorf("%s: %w", path, errChanged)
 	case err != nil:
-		return nil, stampOf(before), err
+		return r, err
 	}
-	return r.set, stampOf(before), nil
+	r.sum = hash.Sum32()
+	r.set, err = b.Finish(origin(path, info, o), now)
+	return r, err
 }
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func countLines(f io.Reader) (int, error) {
 	buf := make([]byte, 256<<10)
@@ -92,16 +114,13 @@ func countLines(f io.Reader) (int, error) {
 }
 
 type reader struct {
-	path      string
-	canonical func(string) string
-	set       *set
-	domain    []byte // the last domain that was found good and is its own canonical name
-	mistakes  []error
-	line      int
-	batch     []hash // of keys that are not in the set yet
+	path     string
+	aliases  map[string]string
+	to       *snapshot.Builder
+	domain   []byte // the last domain that was found good and is no alias
+	mistakes []error
+	line     int
 }
-
-const batchSize = 1024
 
 // all reads the file, whose lines were counted as many.
 func (r *reader) all(f io.Reader, lines int) error {
@@ -120,10 +139,6 @@ func (r *reader) all(f io.Reader, lines int) error {
 		for err == bufio.ErrBufferFull { // one() has complained already
 			_, err = in.ReadSlice('\n')
 		}
-		if len(r.batch) >= batchSize || err == io.EOF {
-			r.set.insertAll(r.batch)
-			r.batch = r.batch[:0]
-		}
 		if len(r.mistakes) == maxMistakes || err == io.EOF {
 			return errors.Join(r.mistakes...)
 		}
@@ -133,7 +148,7 @@ func (r *reader) all(f io.Reader, lines int) error {
 func (r *reader) one(line []byte) {
 	line = bytes.TrimSuffix(line, []byte{'\r'})
 	if isPlain(line, r.domain) {
-		r.batch = append(r.batch, r.set.hashBytes(line))
+		r.to.AddBytes(line)
 		return
 	}
 	if len(line) > maxLine {
@@ -167,18 +182,17 @@ func (r *reader) one(line []byte) {
 func (r *reader) add(a mail.Address, text string) {
 	domain := a.Domain()
 	if domain == "" {
-		r.set.locals = true
-		r.batch = append(r.batch, r.set.hash(a.LocalKey()))
+		r.to.Add(a.LocalKey())
 		return
 	}
-	if name := r.canonical(domain); name != domain {
-		r.batch = append(r.batch, r.set.hash(a.LocalKey()+"@"+name))
+	if name, alias := r.aliases[domain]; alias {
+		r.to.Add(a.LocalKey() + "@" + name)
 		return
 	}
 	if strings.HasSuffix(text, domain) {
 		r.domain = append(r.domain[:0], domain...)
 	}
-	r.batch = append(r.batch, r.set.hash(a.Key()))
+	r.to.Add(a.Key())
 }
 
 func (r *reader) wrong(format string, args ...any) {
