@@ -24,6 +24,8 @@ var floors = map[string]int{
 	"evidence": 1,
 	// Wires: protocols, both ends, nothing else. They know words only.
 	"smtp": 1,
+	// A set of recipients in a file: the form of the file, which knows the ground only.
+	"directory/snapshot": 1,
 	// Where mail goes, which the configuration is made of.
 	"route": 2, "config": 3,
 	// Rules: evidence in, reply out.

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -116,7 +117,11 @@ func (d *Daemon) list(s, old *setup, file string, c *config.Domain) (*list.List,
 		s.lists[key] = old.lists[key]
 		return s.lists[key], nil
 	}
-	l, err := list.Open(file, list.Options{Logger: d.log, Now: d.o.Now, NoEvents: d.o.Offline, Canonical: canonical(c)})
+	aliases := make(map[string]string, len(c.Aliases))
+	for _, a := range c.Aliases {
+		aliases[a] = c.Name
+	}
+	l, err := list.Open(file, list.Options{Logger: d.log, Now: d.o.Now, NoEvents: d.o.Offline, Aliases: aliases, Keep: d.listFolder(s.cfg)})
 	if err != nil {
 		return nil, &config.Errors{List: fileProblems(file, err)}
 	}
@@ -155,6 +160,29 @@ func canonical(c *config.Domain) func(string) string {
 			return name
 		}
 		return domain
+	}
+}
+
+// listFolder is where compiled lists are kept; "" for nowhere. Offline the folder may be another's, who runs.
+func (d *Daemon) listFolder(cfg *config.Config) string {
+	if cfg.State == "" || d.o.Offline {
+		return ""
+	}
+	return filepath.Join(cfg.State, "lists")
+}
+
+// pruneLists deletes what was kept of lists that are no longer used.
+func (d *Daemon) pruneLists(s *setup) {
+	folder := d.listFolder(s.cfg)
+	if folder == "" {
+		return
+	}
+	used := make([]*list.List, 0, len(s.lists))
+	for _, l := range s.lists {
+		used = append(used, l)
+	}
+	if err := list.Prune(folder, used...); err != nil {
+		d.log.Warn("what was kept of lists that are no longer used could not be deleted", "folder", folder, "error", err.Error())
 	}
 }
 

@@ -35,6 +35,7 @@ type Downstream struct {
 
 	mu       sync.Mutex
 	idle     []*pooled      // the one used last is last
+	held     []*pooled      // of transactions that rest; the one that began to rest first is first
 	open     int            // places taken: connections open or being opened
 	waiting  []chan *pooled // for a place, first come first served; nil says that its connection is closed
 	reaper   *time.Timer

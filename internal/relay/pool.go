@@ -14,7 +14,8 @@ import (
 // pooled is an open connection. It holds one of the downstream's MaxConns places.
 type pooled struct {
 	c       *smtp.Client
-	since   time.Time       // idle since
+	since   time.Time       // idle, or resting in a transaction, since
+	taken   bool            // closed for somebody who waited; guarded by the downstream's lock
 	dirty   bool            // a transaction was begun and not ended: RSET comes first
 	refused int             // negative answers since the last message that was taken
 	told    bool            // XCLIENT has named a client
@@ -93,15 +94,16 @@ func (d *Downstream) place(ctx context.Context) (*pooled, error) {
 		d.mu.Unlock()
 		return p, nil
 	}
+	if len(d.waiting) == 0 && d.takeOver() {
+		d.mu.Unlock()
+		return nil, nil
+	}
 	w := make(chan *pooled, 1)
 	d.waiting = append(d.waiting, w)
 	d.mu.Unlock()
-	wait, cancel := context.WithTimeout(ctx, d.o.Timeouts.Connect)
-	defer cancel()
-	select {
-	case p := <-w:
+	p, got := d.inLine(ctx, w)
+	if got {
 		return p, nil
-	case <-wait.Done():
 	}
 	d.mu.Lock()
 	i := slices.Index(d.waiting, w)
@@ -120,6 +122,29 @@ func (d *Downstream) place(ctx context.Context) (*pooled, error) {
 		return nil, ctx.Err()
 	}
 	return nil, errBusy
+}
+
+// inLine waits for a place, looking each second whether somebody rests on one. What it
+// finds goes to the first in line.
+func (d *Downstream) inLine(ctx context.Context, w chan *pooled) (*pooled, bool) {
+	wait, cancel := context.WithTimeout(ctx, d.o.Timeouts.Connect)
+	defer cancel()
+	look := time.NewTicker(time.Second)
+	defer look.Stop()
+	for {
+		select {
+		case p := <-w:
+			return p, true
+		case <-wait.Done():
+			return nil, false
+		case <-look.C:
+		}
+		d.mu.Lock()
+		if len(d.waiting) > 0 && d.takeOver() { // maybe not for this one: the line has an order
+			d.next() <- nil
+		}
+		d.mu.Unlock()
+	}
 }
 
 // next takes the first in line out of it, nil where nobody waits. d.mu is held.

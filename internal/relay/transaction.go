@@ -46,6 +46,8 @@ func (t *Transaction) Accepted() int { return t.accepted }
 // Once the connection is lost with recipients accepted on it, every further
 // answer is OutcomeUnreachable: a new connection would know nothing of them.
 func (t *Transaction) Rcpt(ctx context.Context, to mail.Address, p smtp.RcptParams) evidence.Answer {
+	t.wake()
+	defer t.rest()
 	switch {
 	case t.lost:
 		return t.gone(evidence.StepRcpt)
@@ -326,6 +328,7 @@ func (d *Downstream) warnHandover(why string) {
 // means that the end was sent and no answer came. When body fails the connection
 // is closed in the middle of the message, and the downstream has none.
 func (t *Transaction) Data(ctx context.Context, pre []byte, body io.Reader) evidence.Answer {
+	t.wake()
 	if t.p == nil || t.accepted == 0 {
 		return t.gone(evidence.StepData)
 	}
@@ -420,6 +423,7 @@ func (t *Transaction) drop() {
 // connection is closed: the downstream may have begun a message in its queue, and must
 // hear at once that none comes. Otherwise it is kept for the next one. It may be called again.
 func (t *Transaction) Abort() {
+	t.wake()
 	if t.accepted > 0 {
 		t.drop()
 		return

@@ -1,13 +1,16 @@
 package list
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
+	"os"
 	"strings"
 
-	"backstop/internal/directory/table"
+	"backstop/internal/directory/snapshot"
 	"backstop/internal/directory/watch"
 	"backstop/internal/mail"
 )
@@ -20,60 +23,138 @@ const (
 	maxMistakes = 10
 )
 
-// set is what a list answers from.
-type set struct {
-	*table.Table
-	locals bool // some entries are local parts alone
+var (
+	errChanged = errors.New("it was changed while it was read")
+	errEmpty   = errors.New("it is empty, so everybody would be refused; if that is meant, write a comment into it")
+)
+
+// stamp is what tells one content of a file from another without reading it.
+type stamp struct {
+	size, mtime int64
+	dev, ino    uint64
+	exists      bool
+}
+
+// reading is one look at the text.
+type reading struct {
+	set   *snapshot.Set // nil: it is not good
+	stamp stamp
+	sum   uint32 // CRC-32C of the text
+	young bool   // it was read so soon after it was written that another change could have the same times
+}
+
+// read makes a set of the file, and says which content it read, also with an
+// error. The error wraps a *Mistake for each bad line, up to ten.
+func read(path string, o *Options) (reading, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return reading{}, err
+	}
+	defer f.Close()
+	now := o.Now()
+	info, err := f.Stat()
+	if err != nil {
+		return reading{}, err
+	}
+	if info.IsDir() {
+		return reading{}, fmt.Errorf("%s is a folder, not a file", path)
+	}
+	r := reading{stamp: stampOf(info), young: fresh(info, now)}
+	if info.Size() == 0 { // a copy that failed, far more often than a wish
+		return r, fmt.Errorf("%s: %w", path, errEmpty)
+	}
+	lines, err := countLines(f)
+	if err != nil {
+		return r, err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return r, fmt.Errorf("%s must be a plain file: %w", path, err)
+	}
+	b, err := snapshot.NewBuilder(snapshot.Key{}, lines)
+	if err != nil {
+		return r, err
+	}
+	defer b.Discard()
+	hash := crc32.New(castagnoli)
+	text := reader{path: path, aliases: o.Aliases, to: b}
+	err = text.all(io.TeeReader(f, hash), lines)
+	after, statErr := f.Stat()
+	switch {
+	case statErr != nil:
+		return r, statErr
+	case r.stamp != stampOf(after):
+		return r, fmt.Errorf("%s: %w", path, errChanged)
+	case err != nil:
+		return r, err
+	}
+	r.sum = hash.Sum32()
+	r.set, err = b.Finish(origin(path, info, o), now)
+	return r, err
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func countLines(f io.Reader) (int, error) {
+	buf := make([]byte, 256<<10)
+	for n := 1; ; {
+		k, err := f.Read(buf)
+		n += bytes.Count(buf[:k], []byte{'\n'})
+		if err == io.EOF {
+			return n, nil
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
 }
 
 type reader struct {
-	path      string
-	canonical func(string) string
-	set       *set
-	domain    []byte // the last domain that was found good and is its own canonical name
-	mistakes  []error
-	line      int
-	batch     []table.Hash // of keys that are not in the set yet
-}
-
-const batchSize = 1024
-
-func newReader(path string, canonical func(string) string, lines int) *reader {
-	return &reader{path: path, canonical: canonical, set: &set{Table: table.New(lines)}}
+	path     string
+	aliases  map[string]string
+	to       *snapshot.Builder
+	domain   []byte // the last domain that was found good and is no alias
+	mistakes []error
+	line     int
 }
 
 // all reads the file, whose lines were counted as many.
-func (r *reader) all(in io.Reader, lines int) error {
-	err := watch.EachLine(in, lines, func(n int, line []byte) bool {
-		r.line = n
-		r.one(line)
-		if len(r.batch) >= batchSize {
-			r.flush()
+func (r *reader) all(f io.Reader, lines int) error {
+	in := bufio.NewReaderSize(f, 256<<10)
+	for {
+		line, err := in.ReadSlice('\n')
+		if err != nil && err != io.EOF && err != bufio.ErrBufferFull {
+			return err
 		}
-		return len(r.mistakes) < maxMistakes
-	})
-	r.flush()
-	if err != nil {
-		return fmt.Errorf("%s: %w", r.path, err)
+		if len(line) > 0 {
+			if r.line++; r.line > lines {
+				return fmt.Errorf("%s: %w", r.path, errChanged)
+			}
+			r.one(bytes.TrimSuffix(line, []byte{'\n'}))
+		}
+		for err == bufio.ErrBufferFull { // one() has complained already
+			_, err = in.ReadSlice('\n')
+		}
+		if len(r.mistakes) == maxMistakes || err == io.EOF {
+			return errors.Join(r.mistakes...)
+		}
 	}
-	return errors.Join(r.mistakes...)
-}
-
-func (r *reader) flush() {
-	r.set.InsertAll(r.batch)
-	r.batch = r.batch[:0]
 }
 
 func (r *reader) one(line []byte) {
+	line = bytes.TrimSuffix(line, []byte{'\r'})
 	if isPlain(line, r.domain) {
-		r.batch = append(r.batch, r.set.HashBytes(line))
+		r.to.AddBytes(line)
 		return
 	}
 	if len(line) > maxLine {
 		r.wrong("the line is longer than %d octets", maxLine)
 		return
 	}
-	text := strings.TrimSpace(withoutComment(string(line)))
+	text := string(line)
+	if r.line == 1 {
+		text = strings.TrimPrefix(text, "\ufeff") // a byte order mark, as editors on Windows leave it
+	}
+	text = strings.TrimSpace(withoutComment(text))
 	if text == "" {
 		return
 	}
@@ -96,18 +177,17 @@ func (r *reader) one(line []byte) {
 func (r *reader) add(a mail.Address, text string) {
 	domain := a.Domain()
 	if domain == "" {
-		r.set.locals = true
-		r.batch = append(r.batch, r.set.Hash(a.LocalKey()))
+		r.to.Add(a.LocalKey())
 		return
 	}
-	if name := r.canonical(domain); name != domain {
-		r.batch = append(r.batch, r.set.Hash(a.LocalKey()+"@"+name))
+	if name, alias := r.aliases[domain]; alias {
+		r.to.Add(a.LocalKey() + "@" + name)
 		return
 	}
 	if strings.HasSuffix(text, domain) {
 		r.domain = append(r.domain[:0], domain...)
 	}
-	r.batch = append(r.batch, r.set.Hash(a.Key()))
+	r.to.Add(a.Key())
 }
 
 func (r *reader) wrong(format string, args ...any) {
@@ -134,40 +214,3 @@ func withoutComment(s string) string {
 	}
 	return s
 }
-
-// isPlain says whether line is its own folded key: local@domain in lower-case ASCII
-// without quotes, in the domain that was found good before. It spares
-// nearly every line of a large file the full parser, and is never right about one
-// which that would refuse.
-func isPlain(line, domain []byte) bool {
-	n := len(line) - len(domain)
-	if len(domain) == 0 || n < 2 || n-1 > maxLocal || line[n-1] != '@' || !bytes.Equal(line[n:], domain) {
-		return false
-	}
-	dot := true // a dot may not stand here
-	for _, c := range line[:n-1] {
-		if c == '.' {
-			if dot {
-				return false
-			}
-			dot = true
-			continue
-		}
-		if !plain[c] {
-			return false
-		}
-		dot = false
-	}
-	return !dot
-}
-
-const maxLocal = 64 // mail.MaxLocalPart
-
-// plain: the atext of RFC 5322, 3.2.3, that is folded already, but for "#",
-// which the caller would have to tell from a comment.
-var plain = func() (t [256]bool) {
-	for _, c := range []byte("abcdefghijklmnopqrstuvwxyz0123456789!$%&'*+-/=?^_`{|}~") {
-		t[c] = true
-	}
-	return t
-}()
