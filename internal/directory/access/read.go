@@ -54,7 +54,7 @@ type reader struct {
 func parser(kind Kind, path string, canonical func(string) string, log *slog.Logger) watch.Parser[content] {
 	return func(in io.Reader, lines int) (*content, int, error) {
 		r := &reader{
-			content: &content{keys: table.NewMap(lines)}, path: path, canonical: canonical,
+			content: &content{keys: table.New(lines)}, path: path, canonical: canonical,
 			index: map[action]uint16{}, ignored: map[string]bool{}, domains: map[string]struct{}{},
 		}
 		if err := r.all(kind, in, lines); err != nil {

@@ -5,8 +5,8 @@ import (
 	"math/bits"
 )
 
-// Table is a set of keys, or a map from keys to small numbers. It may be read from
-// many goroutines once nothing is inserted any more.
+// Table is a map from keys to small numbers. It may be read from many goroutines once
+// nothing is inserted any more.
 //
 // It is a hash table with open addressing, whose entries stand in the order of their
 // hashes. A search ends at the first greater one, so that even at four fifths full an
@@ -14,8 +14,8 @@ import (
 type Table struct {
 	seeds  [2]maphash.Seed
 	slots  []Hash
-	values []uint16 // nil: a set
-	places uint64   // a key's place is its hash scaled to this; slots has some spare ones behind
+	values []uint16
+	places uint64 // a key's place is its hash scaled to this; slots has some spare ones behind
 	n      int
 }
 
@@ -28,17 +28,11 @@ func (h Hash) before(o Hash) bool { return h.hi < o.hi || h.hi == o.hi && h.lo <
 // spare slots take the entries that are pushed over the end, so that a search never wraps around.
 const spare = 256
 
-// New makes a set with room for n keys.
+// New makes a table with room for n keys.
 func New(n int) *Table {
 	t := &Table{places: uint64(n)*5/4 + 1}
 	t.seeds[0], t.seeds[1] = maphash.MakeSeed(), maphash.MakeSeed()
 	t.slots = make([]Hash, t.places+spare)
-	return t
-}
-
-// NewMap makes a map with room for n keys.
-func NewMap(n int) *Table {
-	t := New(n)
 	t.values = make([]uint16, len(t.slots))
 	return t
 }
@@ -64,27 +58,7 @@ func (t *Table) place(hi uint64) uint64 {
 	return p
 }
 
-// InsertAll adds hashes to a set, and uses hs up. Those whose place is free go first:
-// these steps do not wait for each other, so the processor fetches many places at
-// once, and finds them near when it comes to the rest.
-func (t *Table) InsertAll(hs []Hash) {
-	rest := hs[:0]
-	for _, h := range hs {
-		at := &t.slots[t.place(h.hi)]
-		if at.lo == 0 {
-			*at = h
-			t.n++
-			continue
-		}
-		rest = append(rest, h)
-	}
-	for _, h := range rest {
-		t.Insert(h, 0)
-	}
-}
-
 // Insert adds a key. One that is there already keeps its value, and fresh is false.
-// In a set the value is not kept.
 func (t *Table) Insert(h Hash, value uint16) (fresh bool) {
 	i := t.place(h.hi)
 	for ; ; i++ {
@@ -103,9 +77,7 @@ func (t *Table) Insert(h Hash, value uint16) (fresh bool) {
 			t.grow()
 		}
 		t.slots[i], h = h, t.slots[i]
-		if t.values != nil {
-			t.values[i], value = value, t.values[i]
-		}
+		t.values[i], value = value, t.values[i]
 		if h.lo == 0 {
 			return true
 		}
@@ -113,32 +85,10 @@ func (t *Table) Insert(h Hash, value uint16) (fresh bool) {
 }
 
 func (t *Table) grow() {
-	t.slots = append(t.slots, Hash{})
-	if t.values != nil {
-		t.values = append(t.values, 0)
-	}
+	t.slots, t.values = append(t.slots, Hash{}), append(t.values, 0)
 }
 
-// Has says whether the key is there.
-func (t *Table) Has(key string) bool {
-	hi := maphash.String(t.seeds[0], key)
-	for i := t.place(hi); i < uint64(len(t.slots)); i++ {
-		at := &t.slots[i]
-		if at.hi < hi && at.lo != 0 {
-			continue
-		}
-		// An absent key nearly always ends here, with half its hash computed.
-		if at.hi != hi || at.lo == 0 {
-			return false
-		}
-		if at.lo == maphash.String(t.seeds[1], key)|1 {
-			return true
-		}
-	}
-	return false
-}
-
-// Get returns the value of a key of a map.
+// Get returns the value of a key.
 func (t *Table) Get(key []byte) (value uint16, found bool) {
 	hi := maphash.Bytes(t.seeds[0], key)
 	for i := t.place(hi); i < uint64(len(t.slots)); i++ {

@@ -7,32 +7,10 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestSetIsASet(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		n := rapid.IntRange(0, 1000).Draw(t, "entries")
-		s := New(rapid.IntRange(0, n).Draw(t, "expected")) // fewer than there come
-		for i := range n {
-			s.Insert(s.Hash(fmt.Sprintf("in%d", i)), 0)
-			s.InsertAll([]Hash{s.HashBytes([]byte(fmt.Sprintf("in%d", i/2)))})
-		}
-		if s.Len() != n {
-			t.Fatalf("%d entries, want %d", s.Len(), n)
-		}
-		for i := range n {
-			if !s.Has(fmt.Sprintf("in%d", i)) {
-				t.Fatalf("entry %d of %d is lost", i, n)
-			}
-			if s.Has(fmt.Sprintf("out%d", i)) {
-				t.Fatalf("entry %d of %d was never there", i, n)
-			}
-		}
-	})
-}
-
 // A map beside one of Go's.
 func TestMapIsAMap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := NewMap(rapid.IntRange(0, 50).Draw(t, "expected"))
+		m := New(rapid.IntRange(0, 50).Draw(t, "expected"))
 		want := map[string]uint16{}
 		for range rapid.IntRange(0, 300).Draw(t, "entries") {
 			k, v := fmt.Sprint(rapid.IntRange(0, 400).Draw(t, "key")), rapid.Uint16().Draw(t, "value")
@@ -64,24 +42,18 @@ func TestMapIsAMap(t *testing.T) {
 // What the package's comment says of memory, exactly.
 func TestSize(t *testing.T) {
 	const n = 1_000_000
-	if got, want := New(n).Size(), 16*(n*5/4+1+256); got != want {
-		t.Errorf("a set of a million takes %d octets, want %d", got, want)
-	}
-	if got, want := NewMap(n).Size(), 18*(n*5/4+1+256); got != want {
-		t.Errorf("a map of a million takes %d octets, want %d", got, want)
+	if got, want := New(n).Size(), 18*(n*5/4+1+256); got != want {
+		t.Errorf("a table of a million takes %d octets, want %d", got, want)
 	}
 }
 
 func TestNothingIsAllocated(t *testing.T) {
-	m := NewMap(10)
+	m := New(10)
 	m.Insert(m.Hash("ann@example.com"), 7)
 	key := []byte("ann@example.com")
 	if n := testing.AllocsPerRun(100, func() {
 		if v, ok := m.Get(key); v != 7 || !ok {
 			t.Error("lost")
-		}
-		if m.Has("bob@example.com") {
-			t.Error("found")
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations a look-up", n)
