@@ -22,6 +22,11 @@ const (
 )
 
 var largeBuffers = sync.Pool{New: func() any { b := make([]byte, largeBuffer); return &b }}
+
+// sureToFit is how many octets a write cannot wait for: less than any socket's smallest send
+// buffer (4.5 KB on Linux).
+const sureToFit = 2048
+
 var smallBuffers = sync.Pool{New: func() any { b := make([]byte, smallBuffer); return &b }}
 var writeBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }}
 
@@ -41,6 +46,7 @@ type Conn struct {
 
 	armed     time.Time // read deadline as it is set
 	armedW    time.Time // write deadline as it is set
+	written   int       // octets of replies so far
 	sessionBy time.Time
 	now       time.Time // taken at the last read
 
@@ -257,7 +263,9 @@ func (c *Conn) flush() error {
 	}
 	// A client that does not read may hold us for one command time-out and no longer;
 	// the deadline is moved rarely, since moving it costs more than the write's bookkeeping.
-	if d := c.cfg.Timeouts.Command; c.armedW.Sub(c.now) < d/2 {
+	// The first few octets always find room in the kernel, and most sessions write no more.
+	c.written += len(*c.out)
+	if d := c.cfg.Timeouts.Command; c.written > sureToFit && c.armedW.Sub(c.now) < d/2 {
 		c.armedW = c.now.Add(d)
 		c.nc.SetWriteDeadline(c.armedW)
 	}
