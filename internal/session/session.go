@@ -79,7 +79,7 @@ func (s *Session) Internal() verdict.Verdict {
 // decideNow decides a stage that needs no evidence from elsewhere.
 func (s *Session) decideNow() verdict.Verdict {
 	start := s.e.Now()
-	v := s.e.Rules.Decide(s.c)
+	v := s.e.Rules.Weigh(&s.c)
 	_, watched := v.Watched()
 	if v.Effect != verdict.Accept || watched {
 		s.record(v, start)
@@ -157,7 +157,7 @@ func (s *Session) otherRoute(d *Domain) evidence.Tristate {
 // gather asks the verdict and fetches what it lacks, until it knows.
 func (s *Session) gather(fetch func(evidence.Question)) verdict.Verdict {
 	for range maxQuestions {
-		v := s.e.Rules.Decide(s.c)
+		v := s.e.Rules.Weigh(&s.c)
 		if v.Ask == evidence.AskNothing {
 			return v
 		}
@@ -229,12 +229,16 @@ func (s *Session) Reset() {
 	s.params = smtp.MailParams{}
 }
 
-// Close ends the session.
+// Close ends the session, which is not to be touched after it.
 func (s *Session) Close() {
 	s.Reset()
 	if s.e.Metrics != nil {
 		s.e.Metrics.SessionClosed(s.c.Door)
 	}
+	rcpts := s.rcpts
+	clear(rcpts[:cap(rcpts)])
+	*s = Session{rcpts: rcpts[:0]}
+	sessions.Put(s)
 }
 
 // finish puts the transaction's identifier into a reply that says no.

@@ -149,7 +149,11 @@ func (h *handler) Violation(v smtp.Violation) mail.Reply {
 }
 
 func (h *handler) Close() {
+	if h.s == nil {
+		return
+	}
 	h.s.Close()
+	h.s = nil // it may be somebody else's by now
 	if h.counted {
 		h.clients.Release(h.addr)
 		h.counted = false

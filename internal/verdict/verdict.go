@@ -104,14 +104,17 @@ type Rules struct {
 // Decide weighs the evidence for one stage of one transaction. It does no I/O,
 // reads no clock and remembers nothing: the same case gives the same verdict today and
 // from the journal a year later.
-func (r Rules) Decide(c evidence.Case) Verdict {
+func (r Rules) Decide(c evidence.Case) Verdict { return r.Weigh(&c) }
+
+// Weigh is Decide without a copy of the case, which it only reads.
+func (r Rules) Weigh(c *evidence.Case) Verdict {
 	var v Verdict
 	for i := range table {
 		rule := &table[i]
 		if rule.stages&(1<<c.Stage) == 0 {
 			continue
 		}
-		f := r.weigh(rule.name, &c)
+		f := r.weigh(rule.name, c)
 		if f.ask != evidence.AskNothing {
 			return Verdict{Ask: f.ask}
 		}
@@ -127,7 +130,7 @@ func (r Rules) Decide(c evidence.Case) Verdict {
 		return v
 	}
 	v.Trail.weighed |= 1 << Accepted
-	v.Effect, v.Rule, v.Reply = Accept, Accepted, r.accepted(&c)
+	v.Effect, v.Rule, v.Reply = Accept, Accepted, r.accepted(c)
 	return v
 }
 
