@@ -5,6 +5,9 @@
 // transaction whose message was begun and not finished ends by closing its connection, so
 // that nothing half-sent is ever delivered.
 //
+// Where all connections are in use and somebody waits, a transaction whose sender rests
+// gives its own up, and ends with a temporary failure.
+//
 // # Limits
 //
 // Nothing is queued, retried or stored. An answer that does not come is a

@@ -4,7 +4,8 @@
 // # Limits
 //
 // It knows nothing of rules and nothing of the wire: what it does beyond handing
-// through is to count the connections of one client.
+// through is to count the connections of one client, and to let a client that talks early
+// off with a note where no banner delay asks for more.
 package smtpd
 
 import (
