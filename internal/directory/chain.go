@@ -60,6 +60,8 @@ type Ruling struct {
 	// Exact says that this very address is named. Then nothing is asked about it without its
 	// subaddress.
 	Exact bool
+	// Made is when the source last heard what it says, where it answers from a copy; zero: now.
+	Made time.Time
 	// Blind says that it is a yes to anybody in the domain. It holds only when no source behind
 	// this one knows better.
 	Blind bool

@@ -136,6 +136,9 @@ func (d *Directory) fromRules(l *link, q *Query, addr mail.Address) Finding {
 		}
 	}
 	f := Finding{Source: l.name, Address: key, Standing: r.Standing, Blind: r.Blind, Detail: r.Detail, Reply: r.Reply, exact: r.Exact}
+	if !r.Made.IsZero() {
+		f.Age = max(0, d.now().Sub(r.Made))
+	}
 	if f.Standing == evidence.LeftToDownstream || f.Reply.Positive() { // neither is theirs to say
 		f.Standing, f.Reply = evidence.Unavailable, mail.Reply{}
 	}
