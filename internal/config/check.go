@@ -19,6 +19,9 @@ func (c *Config) finish(d *decoder) {
 		c.Hostname = ownName()
 	}
 	c.checkLives(d, "cache.", &c.Cache.Lives)
+	for _, s := range d.ordered {
+		c.checkAsked(d, s)
+	}
 	for _, t := range d.domains {
 		c.resolve(d, t)
 		c.Domains = append(c.Domains, t.Domain)
@@ -79,7 +82,9 @@ func (c *Config) resolve(d *decoder, t *domainDraft) {
 				continue
 			}
 			s.used = true
-			options = s.callahead
+			at := ref.at
+			*ref = sourceRef{Source: s.Source, named: ref.named, at: at}
+			options = s.Callahead
 		}
 		switch ref.Kind {
 		case SourceAnybody:

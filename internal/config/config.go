@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -31,6 +32,8 @@ type Config struct {
 	Panel   Panel
 	Domains []Domain
 	Routes  *route.Table // the same domains, by name and alias
+
+	places map[string]position // of keys that are looked at more closely by those who use them
 
 	// Warnings is what is allowed and probably not meant, in the order of the file.
 	Warnings []Problem
@@ -135,6 +138,9 @@ const (
 	SourceAccess                          // a Sendmail access file
 	SourceVirtusertable                   // a Sendmail table of virtual users
 	SourcePostmap                         // a Postfix map
+	SourceLDAP                            // a directory server
+	SourceSQL                             // a database
+	SourceHTTP                            // a web server
 )
 
 // Source is one recipient source of one domain, with every default filled in.
@@ -143,6 +149,9 @@ type Source struct {
 	Name      string    // in log, metrics and lookup: "callahead:smtp://…", "list:/…", "anybody", or the name of its section
 	File      string    // of a list or a map
 	Callahead Callahead // of a callahead
+	LDAP      *LDAP     // of these kinds; domains that name the same section share it
+	SQL       *SQL
+	HTTP      *HTTP
 }
 
 // Callahead is how a mail server is asked.
@@ -212,7 +221,24 @@ func decode(name, dir string, root *node) (*Config, error) {
 		return nil, &Errors{sortProblems(d.problems)}
 	}
 	c.Warnings = sortProblems(d.warnings)
+	if len(d.ordered) > 0 {
+		c.places = d.places
+	}
 	return c, nil
+}
+
+// ProblemAt is what is wrong with a key of a [source.NAME], with its place in the file.
+func (c *Config) ProblemAt(source, key string, err error) Problem {
+	at := c.places["source."+source+"."+key]
+	p := newProblem(at, "", "%s: %v", key, err)
+	if p.File == "" {
+		p.File = c.File
+	}
+	var h interface{ Hint() string }
+	if errors.As(err, &h) {
+		p.Hint = h.Hint()
+	}
+	return p
 }
 
 // route makes the table; what it could refuse was refused with its line already.

@@ -18,9 +18,11 @@ type key struct {
 	example  string // of a required key
 	// later marks a section whose feature this version does not have: it is checked and then refused.
 	later bool
-	set   setter
-	keys  []key     // of a section
-	parts []variant // of a section whose keys depend on a type, for the reference only
+	// hidden leaves a second name for another key out of the reference.
+	hidden bool
+	set    setter
+	keys   []key     // of a section
+	parts  []variant // of a section whose keys depend on a type, for the reference only
 }
 
 // variant is one kind of a section in the reference.

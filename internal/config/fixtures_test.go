@@ -184,7 +184,7 @@ func TestInterface(t *testing.T) {
 		t.Fatal(err)
 	}
 	surroundings(t)
-	text := strings.NewReplacer("/etc/ssl/", "", "/etc/backstop/my.org", "users").Replace(string(example))
+	text := strings.NewReplacer("/etc/ssl/", "", "/etc/backstop/my.org", "users", "/etc/backstop/ldap.secret", "secret").Replace(string(example))
 	_, err = Parse("interface.toml", []byte(text))
 	got := problems(t, err)
 	for _, p := range got {

@@ -2,9 +2,7 @@ package config
 
 import (
 	"net/netip"
-	"net/url"
 	"strings"
-	"time"
 
 	"backstop/internal/listen"
 	"backstop/internal/mail"
@@ -98,49 +96,5 @@ func guardKeys() []key {
 					d.notYet(n.at, "bounce_to")
 				}
 			}},
-	}
-}
-
-func parseURL(schemes ...string) func(string) (*url.URL, error) {
-	return func(s string) (*url.URL, error) {
-		u, err := url.Parse(s)
-		if err == nil && u.Host != "" {
-			for _, scheme := range schemes {
-				if u.Scheme == scheme {
-					return u, nil
-				}
-			}
-		}
-		// The text itself is not shown: it may hold a password.
-		return nil, hinted{"this is not a URL of a kind known here", "it begins with " + strings.Join(schemes, "://, ") + "://"}
-	}
-}
-
-func ldapKeys() []key {
-	var mode uint8
-	return []key{
-		{name: "url", required: true, example: `"ldaps://HOST"`, set: text(new(*url.URL), parseURL("ldaps", "ldap", "ldapi"))},
-		{name: "bind_dn", set: text(new(string), anyText)},
-		{name: "password", set: secret(new(Secret))},
-		{name: "password_file", set: secretFile(new(Secret))},
-		{name: "base", required: true, example: `"dc=example,dc=com"`, set: text(new(string), someText)},
-		{name: "filter", set: text(new(string), someText)},
-		{name: "mode", set: choice(&mode, "live", "sync")},
-		{name: "every", set: duration(new(time.Duration), time.Second, anyTime)},
-	}
-}
-
-func sqlKeys() []key {
-	return []key{
-		{name: "url", required: true, example: `"postgres://USER@HOST/NAME"`, set: text(new(*url.URL), parseURL("postgres", "postgresql", "mysql", "sqlite"))},
-		{name: "query", required: true, example: `"SELECT 1 FROM mail_user WHERE email = $1"`, set: text(new(string), someText)},
-		{name: "password_file", set: secretFile(new(Secret))},
-	}
-}
-
-func httpKeys() []key {
-	return []key{
-		{name: "url", required: true, example: `"https://HOST/PATH"`, set: text(new(*url.URL), parseURL("https", "http"))},
-		{name: "password_file", set: secretFile(new(Secret))},
 	}
 }

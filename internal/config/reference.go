@@ -23,7 +23,13 @@ func writeSection(b *strings.Builder, k *key, path string) {
 	case len(k.keys) > 0:
 		writeTable(b, "## `["+path+"]`", k.doc, k.keys)
 	case len(k.parts) > 0 && k.unset == "":
-		writeTable(b, "## `"+k.parts[0].heading+"`", k.doc, k.parts[0].keys)
+		for i, p := range k.parts {
+			doc := p.doc
+			if i == 0 && doc == "" {
+				doc = k.doc
+			}
+			writeTable(b, "## `"+p.heading+"`", doc, p.keys)
+		}
 	default: // an inline table that its section's own row tells about
 		writeTable(b, "### `"+k.parts[0].heading+"`", k.parts[0].doc, k.parts[0].keys)
 	}
@@ -43,7 +49,7 @@ func writeTable(b *strings.Builder, heading, doc string, keys []key) {
 	b.WriteString("| key | default | what it is, and why one would change it |\n| --- | --- | --- |\n")
 	for i := range keys {
 		k := &keys[i]
-		if k.isSection() && k.unset == "" {
+		if k.hidden || k.isSection() && k.unset == "" {
 			continue // a section of its own, below
 		}
 		b.WriteString("| `" + k.name + "` | " + k.defaultText() + " | " + strings.ReplaceAll(k.doc, "|", "\\|") + " |\n")

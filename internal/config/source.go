@@ -3,7 +3,6 @@ package config
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"os"
 	"strings"
 	"time"
@@ -11,29 +10,41 @@ import (
 	"backstop/internal/mail"
 )
 
-// namedSource is a [source.NAME] before its defaults are filled in.
+// namedSource is a [source.NAME] before its defaults are filled in. Of its parts one
+// is set.
 type namedSource struct {
-	name      string
-	at        position
-	used      bool
-	callahead Callahead // only the fields that the section sets
+	Source
+	name string
+	at   position
+	used bool
 }
 
-// sourceTypes is every value of `type`, and what else the section then has.
-func sourceTypes(s *namedSource, d *decoder) []struct {
-	name  string
-	later bool
-	keys  []key
-} {
-	return []struct {
-		name  string
-		later bool
-		keys  []key
-	}{
-		{"callahead", false, s.callahead.keys(d, "source."+s.name+".")},
-		{"ldap", true, ldapKeys()},
-		{"sql", true, sqlKeys()},
-		{"http", true, httpKeys()},
+func (s *namedSource) where() string { return "source." + s.name + "." }
+
+// sourceType is one value of type, and what else the section then has.
+type sourceType struct {
+	name string
+	doc  string
+	keys func() []key
+}
+
+func sourceTypes(s *namedSource, d *decoder) []sourceType {
+	return []sourceType{
+		{"callahead", "A mail server, asked by RCPT.", func() []key {
+			return s.Callahead.keys(d, s.where())
+		}},
+		{"ldap", "A directory server: OpenLDAP, Active Directory, any other.", func() []key {
+			s.Kind, s.LDAP = SourceLDAP, &LDAP{}
+			return s.LDAP.keys(d, s.where())
+		}},
+		{"sql", "A database: PostgreSQL, MySQL, MariaDB or SQLite.", func() []key {
+			s.Kind, s.SQL = SourceSQL, &SQL{}
+			return s.SQL.keys(d, s.where())
+		}},
+		{"http", "A web server of your own.", func() []key {
+			s.Kind, s.HTTP = SourceHTTP, &HTTP{}
+			return s.HTTP.keys(d, s.where())
+		}},
 	}
 }
 
@@ -62,9 +73,16 @@ func (c *Callahead) keys(d *decoder, where string) []key {
 }
 
 func sourceVariants() []variant {
-	d, s := &decoder{}, &namedSource{}
-	kind := key{name: "type", unset: "required", doc: "`callahead`. The types `ldap`, `sql` and `http` are not part of this version yet."}
-	return []variant{{"[source.NAME]", "", append([]key{kind}, s.callahead.keys(d, "")...)}}
+	var all []variant
+	for i, t := range sourceTypes(&namedSource{}, &decoder{}) {
+		doc := t.doc
+		if i == 0 {
+			doc = "Recipient sources with a name. `[source.NAME]` is used by writing NAME among the `recipients` of a domain.\n\n" + doc
+		}
+		kind := key{name: "type", unset: "required", doc: "`" + t.name + "`."}
+		all = append(all, variant{"[source.NAME]` with `type = \"" + t.name + "\"", doc, append([]key{kind}, t.keys()...)})
+	}
+	return all
 }
 
 // builtin are the words of recipients that need no section.
@@ -86,7 +104,7 @@ func takeSources(d *decoder, n *node) {
 }
 
 func (d *decoder) takeSource(f field) {
-	s := &namedSource{name: f.name, at: f.at}
+	s := &namedSource{Source: Source{Name: f.name}, name: f.name, at: f.at}
 	for _, b := range builtin {
 		if f.name == b {
 			d.fail(f.at, "choose another name", "%q is a word of its own among recipients", f.name)
@@ -100,7 +118,7 @@ func (d *decoder) takeSource(f field) {
 	where := "[source." + f.name + "]"
 	kind := f.value.field("type")
 	if kind == nil {
-		d.fail(f.value.at, `type = "callahead" is the one that this version has`, "%s has no type", where)
+		d.fail(f.value.at, `write type = "ldap", "sql", "http" or "callahead"`, "%s has no type", where)
 		return
 	}
 	types := sourceTypes(s, d)
@@ -108,7 +126,7 @@ func (d *decoder) takeSource(f field) {
 	for _, t := range types {
 		names = append(names, t.name)
 		if kind.value.kind == kindText && kind.value.text == t.name {
-			d.takeTyped(f, where, kind, t.keys, t.later)
+			d.table(f.value, where, append([]key{{name: "type", set: func(*decoder, *node) {}}}, t.keys()...))
 			return
 		}
 	}
@@ -116,16 +134,6 @@ func (d *decoder) takeSource(f field) {
 	if d.want(kind.value, kindText) {
 		d.bad(kind.value, didYouMean(kind.value.text, names), "%q is not known", kind.value.text)
 	}
-}
-
-func (d *decoder) takeTyped(f field, where string, kind *field, keys []key, later bool) {
-	dry := d.dry
-	d.dry = dry || later
-	if later {
-		d.notYet(kind.value.at, fmt.Sprintf("type = %q", kind.value.text))
-	}
-	d.table(f.value, where, append([]key{{name: "type", set: func(*decoder, *node) {}}}, keys...))
-	d.dry = dry
 }
 
 // sourceRef is one entry of recipients before the sections it may name are known.
