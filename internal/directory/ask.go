@@ -124,6 +124,9 @@ func (d *Directory) remember(l *link, key string, a Answer, began time.Time) {
 		if old != nil && old.at > began.UnixNano() {
 			return nil // somebody learned it while this question was under way: that is younger
 		}
+		if spared(old, a, at, &lives) {
+			return nil
+		}
 		stored = true
 		e := &entry{source: l.name, addr: strings.Clone(key), detail: clip(a.Detail), standing: a.Standing, at: at}
 		if old != nil {
@@ -137,6 +140,19 @@ func (d *Directory) remember(l *link, key string, a Answer, began time.Time) {
 	if stored {
 		d.persist(e, &lives)
 	}
+}
+
+// spare is how long a "yes" that is asked for each time is not written again: what is
+// kept of it serves for days, while the source is away, and each mail would write it.
+const spare = time.Minute
+
+// spared says that an answer asked for each time is not worth the writing: a "no" of which
+// nothing was known before, or a "yes" that was written a moment ago.
+func spared(old *entry, a Answer, at int64, lives *Lives) bool {
+	if a.Standing == evidence.Missing {
+		return lives.MissingFor == Never && old == nil
+	}
+	return lives.ExistsFor == Never && old != nil && old.standing == evidence.Exists && old.age(at) < spare
 }
 
 // missingLife is how long a "missing" given at the moment at is fresh. It grows only

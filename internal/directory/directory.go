@@ -12,6 +12,10 @@ import (
 	"backstop/internal/mail"
 )
 
+// Never is a life for answers that are asked for each time. What is remembered of them
+// serves only while the source cannot be asked.
+const Never time.Duration = 1
+
 // Lives is how long answers are used. Zero fields mean the default.
 type Lives struct {
 	ExistsFor  time.Duration // an answer "exists" is fresh; 24 h

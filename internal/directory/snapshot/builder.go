@@ -1,13 +1,10 @@
 package snapshot
 
 import (
-	"crypto/rand"
 	"errors"
+	"slices"
 	"time"
 )
-
-// Key makes the hashes of one set different from those of any other. The zero Key is none.
-type Key [16]byte
 
 // Domain is how many entries a domain has.
 type Domain struct {
@@ -23,14 +20,14 @@ const batchSize = 1024
 
 // pending is a hash that is not in the table yet, and the index of its domain.
 type pending struct {
-	hash
+	Hash
 	domain int
 }
 
 // Builder makes a set. It is used by one goroutine.
 type Builder struct {
 	key     Key
-	apart   bool // the key was handed in
+	apart   bool // the key was handed in, and stays with whoever did
 	t       *table
 	err     error
 	batch   []pending
@@ -38,6 +35,8 @@ type Builder struct {
 	domains []Domain
 	others  uint64
 	last    int // the domain of the last key
+	old     *Set
+	kept    []uint64 // by domain: entries that old has too; the last one is of the others
 }
 
 // NewBuilder begins a set of about expected keys. More or fewer may come; a right guess
@@ -46,7 +45,7 @@ type Builder struct {
 func NewBuilder(key Key, expected int) (*Builder, error) {
 	b := &Builder{key: key, apart: key != Key{}, batch: make([]pending, 0, batchSize), names: map[string]int{}, last: -1}
 	if !b.apart {
-		rand.Read(b.key[:])
+		b.key = NewKey()
 	}
 	t, err := newTable(placesFor(uint64(max(expected, 0))))
 	if err != nil {
@@ -56,29 +55,59 @@ func NewBuilder(key Key, expected int) (*Builder, error) {
 	return b, nil
 }
 
+// Reveal has the key that was handed in written to the file, as one that was drawn.
+func (b *Builder) Reveal() { b.apart = false }
+
+// Compare has the builder count which entries old has too, for Kept. Both must have the same key.
+func (b *Builder) Compare(old *Set) { b.old, b.kept = old, make([]uint64, len(b.domains)+1) }
+
+// Kept says, after Finish, how many entries of each domain the set that was compared has too,
+// and how many in domains that are not counted by name.
+func (b *Builder) Kept() (byName map[string]uint64, others uint64) {
+	byName = map[string]uint64{}
+	for i := range b.domains {
+		if b.old != nil && b.kept[i] > 0 {
+			byName[b.domains[i].Name] = b.kept[i]
+		}
+	}
+	if b.old != nil {
+		others = b.kept[len(b.kept)-1]
+	}
+	return byName, others
+}
+
 // Add adds the folded address or local part, as mail.Address gives it with Key or LocalKey.
 func (b *Builder) Add(key string) { add(b, key) }
 
 // AddBytes is Add. It does not keep key.
 func (b *Builder) AddBytes(key []byte) { add(b, key) }
 
-func add[T string | []byte](b *Builder, key T) {
-	b.batch = append(b.batch, pending{keep(sum(b.key, key)), domainOf(b, key)})
+// AddHash adds a key of which there is only the hash, under the builder's key. domain is what Domain said.
+func (b *Builder) AddHash(h Hash, domain int) {
+	b.batch = append(b.batch, pending{h, domain})
 	if len(b.batch) == batchSize {
 		b.flush()
 	}
 }
 
+// Domain returns the number under which the entries of a domain are counted, -1 when there
+// are too many to count this one by name.
+func (b *Builder) Domain(name string) int { return domain(b, name) }
+
+func add[T string | []byte](b *Builder, key T) {
+	b.AddHash(keep(sum(b.key, key)), domain(b, nameOf(key)))
+}
+
 // keep is the hash as it stands in tables.
-func keep(h hash) hash {
+func keep(h Hash) Hash {
 	if h.lo == 0 {
 		h.lo = 1
 	}
 	return h
 }
 
-// domainOf returns the index of the key's domain, -1 for one that is not counted by name.
-func domainOf[T string | []byte](b *Builder, key T) int {
+// nameOf returns the domain in a key.
+func nameOf[T string | []byte](key T) T {
 	at := len(key) // where the domain begins
 	if at > 0 && key[at-1] != '"' {
 		for i := at - 1; i >= 0; i-- {
@@ -88,7 +117,10 @@ func domainOf[T string | []byte](b *Builder, key T) int {
 			}
 		}
 	}
-	name := key[at:]
+	return key[at:]
+}
+
+func domain[T string | []byte](b *Builder, name T) int {
 	if b.last >= 0 && string(name) == b.domains[b.last].Name {
 		return b.last
 	}
@@ -100,6 +132,9 @@ func domainOf[T string | []byte](b *Builder, key T) int {
 		i = len(b.domains)
 		b.names[string(name)] = i
 		b.domains = append(b.domains, Domain{Name: string(name)})
+		if b.old != nil {
+			b.kept = slices.Insert(b.kept, i, 0)
+		}
 	}
 	b.last = i
 	return i
@@ -119,16 +154,16 @@ func (b *Builder) flush() {
 	rest := b.batch[:0]
 	for _, p := range b.batch {
 		if i := b.t.place(p.hi); slotAt(b.t.mem, i).lo == 0 {
-			b.t.put(i, p.hash)
+			b.t.put(i, p.Hash)
 			b.t.n++
-			b.count(p.domain)
+			b.count(p)
 			continue
 		}
 		rest = append(rest, p)
 	}
 	for _, p := range rest {
-		if b.insert(p.hash) {
-			b.count(p.domain)
+		if b.insert(p.Hash) {
+			b.count(p)
 		}
 	}
 	b.batch = b.batch[:0]
@@ -140,7 +175,7 @@ const maxTries = 32
 var errCrowded = errors.New("the hashes of the entries crowd at one place")
 
 // insert says whether the hash was new.
-func (b *Builder) insert(h hash) bool {
+func (b *Builder) insert(h Hash) bool {
 	left, what := b.t.insert(h)
 	for tries := 0; what == full && b.err == nil; tries++ {
 		if tries == maxTries {
@@ -155,12 +190,19 @@ func (b *Builder) insert(h hash) bool {
 	return what != present
 }
 
-func (b *Builder) count(domain int) {
-	if domain < 0 {
+func (b *Builder) count(p pending) {
+	if b.old != nil && b.old.t.has(p.Hash) {
+		at := p.domain
+		if at < 0 {
+			at = len(b.kept) - 1
+		}
+		b.kept[at]++
+	}
+	if p.domain < 0 {
 		b.others++
 		return
 	}
-	b.domains[domain].Entries++
+	b.domains[p.domain].Entries++
 }
 
 // resize moves the entries to a table of another size.
@@ -199,7 +241,8 @@ func (b *Builder) Finish(origin string, made time.Time) (*Set, error) {
 		t.free()
 		return nil, b.err
 	}
-	s := &Set{t: t, key: b.key, apart: b.apart, origin: origin, made: made, domains: b.domains, others: b.others}
+	named := slices.DeleteFunc(slices.Clone(b.domains), func(d Domain) bool { return d.Entries == 0 })
+	s := &Set{t: t, key: b.key, apart: b.apart, origin: origin, made: made, domains: named, others: b.others}
 	return s.withLocals(), nil
 }
 

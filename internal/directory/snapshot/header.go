@@ -54,12 +54,7 @@ func damaged(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrDamaged, fmt.Sprintf(format, args...))
 }
 
-func proof(key Key) []byte { return octets(sum(key, keyProof)) }
-
-func octets(h hash) []byte {
-	b := binary.LittleEndian.AppendUint64(nil, h.hi)
-	return binary.LittleEndian.AppendUint64(b, h.lo)
-}
+func proof(key Key) []byte { return sum(key, keyProof).Append(nil) }
 
 func pieces(octets uint64) uint64 { return (octets + pieceSize - 1) / pieceSize }
 

@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"runtime"
 	"slices"
 	"time"
 )
@@ -19,6 +20,27 @@ type Set struct {
 
 // Has says whether the folded address or local part was added. It allocates nothing.
 func (s *Set) Has(key string) bool { return s.t.has(keep(sum(s.key, key))) }
+
+// HasHash is Has for a key of which there is only the hash, under the set's key.
+func (s *Set) HasHash(h Hash) bool { return s.t.has(h) }
+
+// Key is the key of the set's hashes.
+func (s *Set) Key() Key { return s.key }
+
+// Sum is the same for sets of the same keys under the same Key, and hardly ever for others.
+// It reads the whole table.
+func (s *Set) Sum() Hash {
+	var all Hash
+	for i := range s.t.slots() {
+		all = all.Plus(slotAt(s.t.mem, i)) // an empty slot adds nothing
+	}
+	runtime.KeepAlive(s.t)
+	return all
+}
+
+// Free gives the memory back at once. Nobody may use the set from then on; one that others may
+// have is left to the collector.
+func (s *Set) Free() { s.t.free() }
 
 // Len is the number of different keys.
 func (s *Set) Len() int { return int(s.t.n) }

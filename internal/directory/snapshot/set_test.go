@@ -171,7 +171,7 @@ func TestFullTable(t *testing.T) {
 	}
 	// All hashes have their place in the last sixteenth, which is too small for them.
 	const n = 5 * spare
-	at := func(i int) hash { return hash{^uint64(0) - uint64(i)<<49, 7} }
+	at := func(i int) Hash { return Hash{^uint64(0) - uint64(i)<<49, 7} }
 	before := b.t.places
 	for i := range n {
 		if !b.insert(at((i * 7) % n)) { // 7 and n have no factor in common
@@ -193,7 +193,7 @@ func TestFullTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 2 * spare {
-		b.insert(hash{^uint64(0), uint64(i + 1)})
+		b.insert(Hash{^uint64(0), uint64(i + 1)})
 	}
 	if _, err := b.Finish("", readAt); !errors.Is(err, errCrowded) {
 		t.Errorf("hashes that cannot be spread: %v", err)

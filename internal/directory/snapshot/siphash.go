@@ -6,7 +6,7 @@ import "math/bits"
 // keyed function whose values nobody without the key can tell from chance. It takes
 // some 20 ns for an address, allocates nothing, and is the same on every machine,
 // which hash/maphash is not.
-func sum[T string | []byte](key Key, text T) hash {
+func sum[T string | []byte](key Key, text T) Hash {
 	k0, k1 := word(key[:8]), word(key[8:])
 	v0, v1 := k0^0x736f6d6570736575, k1^0x646f72616e646f6d^0xee
 	v2, v3 := k0^0x6c7967656e657261, k1^0x7465646279746573
@@ -36,7 +36,7 @@ func sum[T string | []byte](key Key, text T) hash {
 	for range 4 {
 		v0, v1, v2, v3 = mix(v0, v1, v2, v3)
 	}
-	return hash{hi: hi, lo: v0 ^ v1 ^ v2 ^ v3}
+	return Hash{hi: hi, lo: v0 ^ v1 ^ v2 ^ v3}
 }
 
 // word reads eight octets, the lowest first.

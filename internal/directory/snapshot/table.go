@@ -6,11 +6,6 @@ import (
 	"runtime"
 )
 
-// hash is what is kept of a key. In a table lo is never zero: the slot of zeros is the empty one.
-type hash struct{ hi, lo uint64 }
-
-func (h hash) before(o hash) bool { return h.hi < o.hi || h.hi == o.hi && h.lo < o.lo }
-
 const slotSize = 16 // octets: hi and lo, the lowest octet of each first
 
 // spare slots take the entries that are pushed over the end, so that a search never wraps around.
@@ -56,18 +51,18 @@ func (t *table) place(hi uint64) uint64 {
 	return p
 }
 
-func slotAt(mem []byte, i uint64) hash {
+func slotAt(mem []byte, i uint64) Hash {
 	s := mem[i*slotSize:][:slotSize]
-	return hash{binary.LittleEndian.Uint64(s), binary.LittleEndian.Uint64(s[8:])}
+	return Hash{binary.LittleEndian.Uint64(s), binary.LittleEndian.Uint64(s[8:])}
 }
 
-func (t *table) put(i uint64, h hash) {
+func (t *table) put(i uint64, h Hash) {
 	s := t.mem[i*slotSize:][:slotSize]
 	binary.LittleEndian.PutUint64(s, h.hi)
 	binary.LittleEndian.PutUint64(s[8:], h.lo)
 }
 
-func (t *table) has(h hash) bool {
+func (t *table) has(h Hash) bool {
 	found := false
 	for i, end := t.place(h.hi), t.slots(); i < end; i++ {
 		at := slotAt(t.mem, i)
@@ -92,16 +87,16 @@ const (
 
 // insert adds a hash. When the table is full it returns the entry that fell off the
 // end, which need not be the one that was inserted.
-func (t *table) insert(h hash) (hash, insertion) {
+func (t *table) insert(h Hash) (Hash, insertion) {
 	for i, end := t.place(h.hi), t.slots(); i < end; i++ {
 		at := slotAt(t.mem, i)
 		switch {
 		case at.lo == 0:
 			t.put(i, h)
 			t.n++
-			return hash{}, added
+			return Hash{}, added
 		case at == h:
-			return hash{}, present
+			return Hash{}, present
 		case h.before(at):
 			t.put(i, h)
 			h = at
@@ -136,7 +131,7 @@ type checker struct {
 	t     *table
 	slot  uint64 // the next one
 	open  uint64 // an entry may have its place here or later: behind the last empty slot
-	last  hash
+	last  Hash
 	count uint64
 }
 

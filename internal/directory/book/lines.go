@@ -1,0 +1,215 @@
+package book
+
+import (
+	"math"
+	"strings"
+
+	"backstop/internal/directory/watch"
+)
+
+// Reasons for which lines are passed over.
+const (
+	reasonRefused  = "refused by the file itself (REJECT, DISCARD, SKIP or an error)"
+	reasonDomain   = "for a whole domain, so it names nobody"
+	reasonPattern  = "a pattern (user+*, %1), so it names nobody"
+	reasonOther    = "about senders, clients or other things (From:, Connect:, …)"
+	reasonDisabled = "a disabled account without a mailbox in Exchange"
+	reasonKind     = "an address of another kind (X500, SIP, fax, …)"
+	reasonNone     = "no address in it"
+)
+
+// lines reads the formats that have one recipient a line.
+func (r *reader) lines(text source) error {
+	one := map[Format]func(string){List: r.listLine, Access: r.accessLine, Virtusertable: r.virtualLine, Postfix: r.mapLine}[r.Format]
+	return watch.EachLine(text, math.MaxInt, func(n int, line []byte) bool {
+		r.line = n
+		if len(line) > maxLine {
+			r.wrong("the line is longer than %d octets", maxLine)
+		} else {
+			one(string(line))
+		}
+		return !r.over()
+	})
+}
+
+// listLine reads a line as internal/directory/list does.
+func (r *reader) listLine(line string) {
+	text := strings.TrimSpace(WithoutComment(line))
+	switch {
+	case text == "":
+		return
+	case text[0] == '@':
+		r.Records++
+		r.passed(reasonDomain)
+		return
+	}
+	r.Records++
+	if word := strings.Fields(text); len(word) > 1 && text[0] != '"' {
+		r.wrong("%q stands after the address; a list has one address a line and nothing else (--format says what the file is)", word[1])
+		return
+	}
+	r.address(text, true)
+}
+
+// WithoutComment cuts a line of a list at a "#" that begins it or follows white space; one
+// inside a word may stand in a local part (RFC 5322, 3.2.3), one inside quotes too.
+func WithoutComment(s string) string {
+	if strings.IndexByte(s, '#') < 0 {
+		return s
+	}
+	quoted, blank := false, true
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		switch {
+		case c == '#' && blank && !quoted:
+			return s[:i]
+		case c == '\\' && quoted:
+			i++
+		case c == '"':
+			quoted = !quoted
+		}
+		blank = c == ' ' || c == '\t'
+	}
+	return s
+}
+
+// pair reads a line as makemap does: a key, white space, a value; "#" makes a comment only
+// as the first character.
+func (r *reader) pair(line string) (key, value string, ok bool) {
+	if strings.TrimSpace(line) == "" || line[0] == '#' {
+		return "", "", false
+	}
+	r.Records++
+	i := strings.IndexAny(line, " \t")
+	switch {
+	case i == 0:
+		r.wrong("the line begins with white space, which makemap refuses")
+		return "", "", false
+	case i < 0 || strings.TrimSpace(line[i:]) == "":
+		r.wrong("%q has no value", strings.TrimSpace(line))
+		return "", "", false
+	}
+	return line[:i], strings.TrimSpace(line[i:]), true
+}
+
+// tags are the tags of keys in an access text that are not about recipients.
+var tags = map[string]bool{
+	"from": true, "connect": true, "spam": true, "greetpause": true, "clientrate": true, "clientconn": true,
+	"srv_features": true, "clt_features": true, "tls_srv": true, "tls_clt": true, "tls_rcpt": true, "try_tls": true,
+	"authinfo": true, "certissuer": true, "certsubject": true, "qgrp": true, "ipv6": true,
+}
+
+func (r *reader) accessLine(line string) {
+	key, value, ok := r.pair(line)
+	if !ok {
+		return
+	}
+	if tag, rest, tagged := strings.Cut(key, ":"); tagged {
+		if tags[strings.ToLower(tag)] {
+			r.passed(reasonOther)
+			return
+		}
+		if !strings.EqualFold(tag, "To") {
+			r.wrong("the tag %q is not known", tag+":")
+			return
+		}
+		key = rest
+	}
+	named := strings.IndexByte(key, '@') > 0
+	switch {
+	case !accessYes(value) && !accessNo(value):
+		r.wrong("the value %q of %q is not understood", value, key)
+	case !accessYes(value):
+		r.passed(reasonRefused)
+	case !named:
+		r.passed(reasonDomain) // or an untagged line for a client: nobody is named either
+	case strings.Contains(key, "+*@"):
+		r.passed(reasonPattern)
+	default:
+		r.address(strings.TrimSuffix(key, "@"), true)
+	}
+}
+
+func accessYes(value string) bool {
+	return strings.EqualFold(value, "OK") || strings.EqualFold(value, "RELAY")
+}
+
+// accessNo says whether the value is one that refuses, or at least is no yes.
+func accessNo(value string) bool {
+	for _, w := range []string{"REJECT", "DISCARD", "SKIP"} {
+		if strings.EqualFold(value, w) {
+			return true
+		}
+	}
+	if head, _, ok := strings.Cut(value, ":"); ok && (strings.EqualFold(head, "ERROR") || strings.EqualFold(head, "QUARANTINE")) {
+		return true
+	}
+	code := strings.TrimPrefix(value, `"`)
+	return len(code) >= 3 && (code[0] == '4' || code[0] == '5') && digits(code[:3])
+}
+
+func digits(s string) bool { return strings.Trim(s, "0123456789") == "" && s != "" }
+
+func (r *reader) virtualLine(line string) {
+	key, value, ok := r.pair(line)
+	if !ok {
+		return
+	}
+	at := strings.LastIndexByte(key, '@')
+	head, _, hasHead := strings.Cut(value, ":")
+	switch {
+	case at < 0 || at == len(key)-1:
+		r.wrong("%q is never looked up; a key is user@domain or @domain", key)
+	case hasHead && strings.EqualFold(head, "error"):
+		r.passed(reasonRefused)
+	case at == 0:
+		r.passed(reasonDomain)
+	case strings.HasSuffix(key[:at], "+*") || strings.HasSuffix(key[:at], "++"):
+		r.passed(reasonPattern)
+	default:
+		r.address(key, false)
+	}
+}
+
+// mapLine reads a line of a Postfix map. White space at its beginning continues the record
+// before (postmap(1)), and the rest of a record is value, which says nothing.
+func (r *reader) mapLine(line string) {
+	text := strings.TrimSpace(line)
+	if text == "" || text[0] == '#' {
+		return
+	}
+	if line[0] == ' ' || line[0] == '\t' {
+		if r.Records == 0 {
+			r.wrong("the line continues none: the first record begins with white space")
+		}
+		return
+	}
+	r.Records++
+	key, ok := mapKey(text)
+	switch {
+	case !ok:
+		r.wrong("the quoted key has no closing quote")
+	case key[0] == '@':
+		r.passed(reasonDomain)
+	case key[0] == '/':
+		r.wrong("%q is a pattern; regexp: and pcre: tables name nobody", key)
+	default:
+		r.address(key, true)
+	}
+}
+
+// mapKey cuts off the value. In quotes a key may hold white space (Postfix 3.2).
+func mapKey(s string) (key string, ok bool) {
+	quoted := false
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == '\\' && quoted:
+			i++
+		case s[i] == '"':
+			quoted = !quoted
+		case !quoted && (s[i] == ' ' || s[i] == '\t'):
+			return s[:i], true
+		}
+	}
+	return s, !quoted
+}

@@ -1,0 +1,52 @@
+package directory
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"backstop/internal/evidence"
+)
+
+// A source whose answers are asked for each time: a change is seen at once, and what was
+// known serves while the source is away, but no longer than MaxStale.
+func TestAskedEachTime(t *testing.T) {
+	synctest.Test(t, askedEachTime)
+}
+
+func askedEachTime(t *testing.T) {
+	f := newFake("corp")
+	d := New(Config{})
+	defer d.Close()
+	lives := Lives{ExistsFor: Never, MissingFor: Never, MissingMax: Never, MaxStale: 24 * time.Hour}
+	chain := NewChain("example.com", Member{Source: f, Lives: lives})
+	says := func(addr string, want evidence.Standing, stale bool) {
+		t.Helper()
+		got := d.Lookup(t.Context(), chain, Query{Address: address(t, addr)})
+		if got.Standing != want || got.Stale != stale {
+			t.Fatalf("%s: %v, stale %v; want %v, %v", addr, got.Standing, got.Stale, want, stale)
+		}
+	}
+	for range 50 { // however often it is said
+		says("ann@example.com", evidence.Missing, false)
+	}
+	if e, m := d.Counts(); e+m != 0 {
+		t.Errorf("%d and %d are remembered of what nobody will ask for", e, m)
+	}
+	f.set("ann@example.com", evidence.Exists)
+	says("ann@example.com", evidence.Exists, false)
+	f.set("bob@example.com", evidence.Exists)
+	says("bob@example.com", evidence.Exists, false)
+	time.Sleep(time.Hour)
+	f.set("bob@example.com", evidence.Missing)
+	says("bob@example.com", evidence.Missing, false)
+	f.away()
+	time.Sleep(time.Second)
+	says("ann@example.com", evidence.Exists, true)
+	says("bob@example.com", evidence.Unavailable, false) // gone, as far as anybody knows
+	says("eve@example.com", evidence.Unavailable, false)
+	time.Sleep(22 * time.Hour)
+	says("ann@example.com", evidence.Exists, true)
+	time.Sleep(2 * time.Hour)
+	says("ann@example.com", evidence.Unavailable, false)
+}
