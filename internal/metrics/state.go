@@ -8,7 +8,12 @@ type State struct {
 	CacheMissing int             // and missing
 	DownstreamUp map[string]bool // by the downstream's name
 	SourceBlind  map[string]bool // by the source's name: it says yes to anybody
-	LogDropped   uint64          // log lines lost since the start
+	// By the source's name:
+	SourceUp      map[string]bool    // it could be asked, or read, the last time
+	SourceEntries map[string]int     // recipients that a list or a copy has
+	SourceAge     map[string]float64 // seconds since a copy was last known to be right
+	SourceHeld    map[string]bool    // a pull is held back because it would lose too many
+	LogDropped    uint64             // log lines lost since the start
 }
 
 // Watch sets the function that tells the state. It is called at each reading of
@@ -23,12 +28,16 @@ var (
 	cacheEntries = prometheus.NewDesc("backstop_cache_entries", "Cached answers about recipients.", []string{"standing"}, nil)
 	downstreamUp = prometheus.NewDesc("backstop_downstream_up", "1 when the downstream answered last time.", []string{"downstream"}, nil)
 	sourceBlind  = prometheus.NewDesc("backstop_source_blind", "1 when the source accepts anybody and so proves nothing.", []string{"source"}, nil)
+	sourceUp     = prometheus.NewDesc("backstop_source_up", "1 when the source could be asked, or read, last time.", []string{"source"}, nil)
+	sourceSize   = prometheus.NewDesc("backstop_source_entries", "Recipients of a listed or copied source.", []string{"source"}, nil)
+	sourceAge    = prometheus.NewDesc("backstop_source_age_seconds", "Seconds since a copied source was last known to be right.", []string{"source"}, nil)
+	sourceHeld   = prometheus.NewDesc("backstop_source_held", "1 when a pull is held back because it would lose too many recipients.", []string{"source"}, nil)
 	logDropped   = prometheus.NewDesc("backstop_log_lines_dropped_total", "Log lines lost because they could not be written in time.", nil, nil)
 )
 
 // Describe is part of prometheus.Collector.
 func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{cacheEntries, downstreamUp, sourceBlind, logDropped} {
+	for _, d := range []*prometheus.Desc{cacheEntries, downstreamUp, sourceBlind, sourceUp, sourceSize, sourceAge, sourceHeld, logDropped} {
 		ch <- d
 	}
 }
@@ -45,11 +54,19 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(cacheEntries, float64(s.CacheExists), "exists")
 	gauge(cacheEntries, float64(s.CacheMissing), "missing")
-	for name, up := range s.DownstreamUp {
-		gauge(downstreamUp, truth(up), name)
+	for _, g := range []struct {
+		desc *prometheus.Desc
+		of   map[string]bool
+	}{{downstreamUp, s.DownstreamUp}, {sourceBlind, s.SourceBlind}, {sourceUp, s.SourceUp}, {sourceHeld, s.SourceHeld}} {
+		for name, is := range g.of {
+			gauge(g.desc, truth(is), name)
+		}
 	}
-	for name, blind := range s.SourceBlind {
-		gauge(sourceBlind, truth(blind), name)
+	for name, n := range s.SourceEntries {
+		gauge(sourceSize, float64(n), name)
+	}
+	for name, age := range s.SourceAge {
+		gauge(sourceAge, age, name)
 	}
 	ch <- prometheus.MustNewConstMetric(logDropped, prometheus.CounterValue, float64(s.LogDropped))
 }
