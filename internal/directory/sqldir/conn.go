@@ -16,12 +16,12 @@ import (
 // guard makes connections that can be given up together: when one of them turns out to
 // be dead, those that lie idle are most likely dead as well (the database was restarted).
 type guard struct {
-	inner  driver.Connector
-	wires  *wires       // nil: a file
-	file   string       // SQLite's; "" with a server
-	setup  string       // said on each new connection
-	keep   bool         // a query is prepared once a connection; else the driver does that
-	epoch  atomic.Int64 // connections of an earlier one are not used again
+	inner driver.Connector
+	wires *wires       // nil: a file
+	file  string       // SQLite's; "" with a server
+	setup string       // said on each new connection
+	keep  bool         // a query is prepared once a connection; else the driver does that
+	epoch atomic.Int64 // connections of an earlier one are not used again
 }
 
 // driverConn is what all three drivers' connections can do.

@@ -1,6 +1,8 @@
 package sqldir
 
 import (
+	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,17 +26,23 @@ func openSQLite(cfg *Config) (*engine, error) {
 	}
 	dsn := url.URL{Scheme: "file", Path: u.Path, RawQuery: url.Values{
 		"mode":    {"ro"},
-		"_pragma": {fmt.Sprintf("busy_timeout(%d)", cfg.Timeout.Milliseconds()), "query_only(1)", "trusted_schema(0)"},
+		"_pragma": {fmt.Sprintf("busy_timeout(%d)", cfg.Timeout.Milliseconds()), "query_only(1)"},
 	}.Encode()}
-	connector, err := (&lite.Driver{}).OpenConnector(dsn.String())
-	if err != nil {
-		return nil, err
-	}
 	return &engine{
-		dialect: sqlite, connector: connector, file: u.Path, keep: true,
+		dialect: sqlite, connector: &fileConnector{dsn: dsn.String()}, file: u.Path, keep: true,
 		again: sqliteAgain, odd: sqliteOdd, describe: describeSQLite,
 	}, nil
 }
+
+// fileConnector opens the file.
+type fileConnector struct {
+	dsn    string
+	driver lite.Driver
+}
+
+func (f *fileConnector) Driver() driver.Driver { return &f.driver }
+
+func (f *fileConnector) Connect(context.Context) (driver.Conn, error) { return f.driver.Open(f.dsn) }
 
 func sqliteCode(err error) int {
 	var e *lite.Error
