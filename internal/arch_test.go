@@ -28,6 +28,8 @@ var floors = map[string]int{
 	"smtp": 1,
 	// A set of recipients in a file: the form of the file, which knows the ground only.
 	"directory/snapshot": 1,
+	// The files in which recipients travel: forms only, as the wires are.
+	"directory/book": 1,
 	// Where mail goes, which the configuration is made of.
 	"route": 2, "config": 3,
 	// Rules: evidence in, reply out.

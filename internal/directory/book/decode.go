@@ -77,23 +77,16 @@ func (w *wide) more() error {
 			return err
 		}
 		c := rune(w.order.Uint16(unit[:]))
-		switch {
-		case w.high != 0:
+		if w.high != 0 {
 			both := utf16.DecodeRune(w.high, c)
-			if w.high = 0; both == utf8.RuneError && utf16.IsSurrogate(c) {
-				w.high = c
-			} else if both == utf8.RuneError {
-				out = utf8.AppendRune(out, both)
-				both = c
+			out, w.high = utf8.AppendRune(out, both), 0
+			if both != utf8.RuneError {
+				continue
 			}
-			if w.high == 0 {
-				out = utf8.AppendRune(out, both)
-			} else {
-				out = utf8.AppendRune(out, utf8.RuneError)
-			}
-		case utf16.IsSurrogate(c):
+		}
+		if 0xd800 <= c && c < 0xdc00 {
 			w.high = c
-		default:
+		} else {
 			out = utf8.AppendRune(out, c)
 		}
 	}

@@ -191,8 +191,10 @@ func (r *reader) mapLine(line string) {
 		r.wrong("the quoted key has no closing quote")
 	case key[0] == '@':
 		r.passed(reasonDomain)
-	case key[0] == '/':
+	case key[0] == '/' && !keyLike(key):
 		r.wrong("%q is a pattern; regexp: and pcre: tables name nobody", key)
+	case len(key) == len(text):
+		r.wrong("%q has no value, and Postfix passes over such a line", key)
 	default:
 		r.address(key, true)
 	}
