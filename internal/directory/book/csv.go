@@ -113,7 +113,7 @@ func (r *reader) csv(text source) error {
 	t := &table{reader: r, bound: &bounded{in: text}}
 	sep := r.o.Separator
 	for {
-		line, err := text.Peek(sample)
+		line, _ := text.Peek(sample) // its error comes again with what is behind
 		if len(line) == 0 {
 			return errEmpty
 		}
@@ -129,7 +129,7 @@ func (r *reader) csv(text source) error {
 			sep = said
 		}
 		t.before++
-		if _, err = text.Discard(min(len(first)+1, len(line))); err != nil {
+		if _, err := text.Discard(min(len(first)+1, len(line))); err != nil {
 			return err
 		}
 	}
