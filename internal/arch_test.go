@@ -39,6 +39,7 @@ var floors = map[string]int{
 	// Plugs: one outside system each.
 	"directory/list": 4, "directory/access": 4, "directory/callahead": 4, "store/sqlite": 4,
 	"directory/sqldir": 4, "directory/httpdir": 4,
+	"directory/synced": 4,
 	// The heart.
 	"session": 5,
 	// Doors.
@@ -62,6 +63,7 @@ var only = []struct {
 	{"backstop/internal/directory/callahead", []string{"daemon"}, "only the daemon plugs sources in"},
 	{"backstop/internal/directory/sqldir", []string{"daemon"}, "only the daemon plugs sources in"},
 	{"backstop/internal/directory/httpdir", []string{"daemon"}, "only the daemon plugs sources in"},
+	{"backstop/internal/directory/synced", []string{"daemon"}, "only the daemon plugs sources in"},
 	{"backstop/internal/store/sqlite", []string{"daemon"}, "only the daemon chooses the store"},
 	{"modernc.org/sqlite", []string{"store/sqlite", "directory/sqldir"}, "one room for the store, one for the operator's database"},
 	{"github.com/jackc/pgx/v5/pgconn", []string{"directory/sqldir"}, "one room for the operator's database"},

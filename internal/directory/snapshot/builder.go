@@ -12,8 +12,8 @@ type Domain struct {
 	Entries uint64
 }
 
-// maxDomains is how many domains are counted by name; the entries of others are counted together.
-const maxDomains = 10_000
+// MaxDomains is how many domains are counted by name; the entries of others are counted together.
+const MaxDomains = 10_000
 
 // batchSize is how many hashes are inserted together.
 const batchSize = 1024
@@ -126,7 +126,7 @@ func domain[T string | []byte](b *Builder, name T) int {
 	}
 	i, known := b.names[string(name)]
 	if !known {
-		if len(b.domains) == maxDomains {
+		if len(b.domains) == MaxDomains {
 			return -1
 		}
 		i = len(b.domains)

@@ -142,7 +142,7 @@ func TestManyDomains(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const n = maxDomains + 500
+	const n = MaxDomains + 500
 	for i := range n {
 		b.Add(fmt.Sprintf("a@d%d.example", i))
 		b.Add("b@d0.example")
@@ -156,7 +156,7 @@ func TestManyDomains(t *testing.T) {
 		t.Fatal(err)
 	}
 	byName, others := s.Domains()
-	if len(byName) != maxDomains || others != 500 || byName[0] != (Domain{"d0.example", 2}) || s.Len() != n+1 {
+	if len(byName) != MaxDomains || others != 500 || byName[0] != (Domain{"d0.example", 2}) || s.Len() != n+1 {
 		t.Errorf("%d domains, %d others, %v first, %d entries", len(byName), others, byName[0], s.Len())
 	}
 	if !s.HasLocals() { // nobody knows

@@ -1,0 +1,29 @@
+// Package synced is a recipient source that answers from a copy of a whole directory,
+// which it pulls through a directory.Puller: everything at first and once a day, what has
+// changed in between.
+//
+// A pull that fails leaves the copy as it was, and is tried again after a pause that
+// doubles. The copy is in memory and, as a snapshot, in a folder, so that a restart
+// answers at once, whether the directory can be reached or not. Beside the snapshot lies
+// which addresses were whose (NAME.objects), as hashes under the same key, so that a
+// pull of changes can take back what a recipient has lost; and where the next one begins
+// (NAME.state). The three carry the same mark. Where they do not, because a crash came
+// between two of them, the snapshot answers and everything is pulled anew.
+//
+// A pull in which a domain would lose more than a fifth of its addresses is held back:
+// the copy stays, and State says what would be lost, until a later pull loses less or
+// somebody confirms it. What a single recipient had never counts.
+//
+// # Limits
+//
+// The copy is as old as the last pull: a new recipient is refused until the next one.
+// What is older than Config.MaxStale says nothing any more.
+//
+// While a pull is taken over, two sets are in memory, and 22 octets more for each
+// recipient whom the pull named. Without a folder the objects are in memory too, 36
+// octets for each address. While a pull of everything runs, the folder needs room for
+// the objects twice more. Two domains beyond the first 10,000 are watched for losses as one.
+//
+// Config.Identity must name all on which the addresses depend: another filter, or another
+// alias of a domain, is another directory.
+package synced
