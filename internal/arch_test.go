@@ -38,7 +38,7 @@ var floors = map[string]int{
 	"directory": 3, "relay": 3, "journal": 3, "metrics": 3,
 	// Plugs: one outside system each.
 	"directory/list": 4, "directory/access": 4, "directory/callahead": 4, "store/sqlite": 4,
-	"directory/sqldir": 4, "directory/httpdir": 4,
+	"directory/sqldir": 4, "directory/httpdir": 4, "directory/ldapdir": 4,
 	"directory/synced": 4,
 	// The heart.
 	"session": 5,
@@ -63,17 +63,20 @@ var only = []struct {
 	{"backstop/internal/directory/callahead", []string{"daemon"}, "only the daemon plugs sources in"},
 	{"backstop/internal/directory/sqldir", []string{"daemon"}, "only the daemon plugs sources in"},
 	{"backstop/internal/directory/httpdir", []string{"daemon"}, "only the daemon plugs sources in"},
+	{"backstop/internal/directory/ldapdir", []string{"daemon"}, "only the daemon plugs sources in"},
 	{"backstop/internal/directory/synced", []string{"daemon"}, "only the daemon plugs sources in"},
 	{"backstop/internal/store/sqlite", []string{"daemon"}, "only the daemon chooses the store"},
 	{"modernc.org/sqlite", []string{"store/sqlite", "directory/sqldir"}, "one room for the store, one for the operator's database"},
 	{"github.com/jackc/pgx/v5/pgconn", []string{"directory/sqldir"}, "one room for the operator's database"},
 	{"github.com/go-sql-driver/mysql", []string{"directory/sqldir", "mailtest/rig"}, "one room for the operator's database"},
+	{"github.com/go-ldap/ldap/v3", []string{"directory/ldapdir", "mailtest/rig"}, "one room for the protocol"},
+	{"github.com/go-asn1-ber/asn1-ber", []string{"directory/ldapdir"}, "one room for the protocol"},
 	{"github.com/pelletier/go-toml/v2", []string{"config"}, "one room for the file format"},
 	{"github.com/pelletier/go-toml/v2/unstable", []string{"config"}, "one room for the file format"},
 	{"github.com/pires/go-proxyproto", []string{"listen"}, "one room for the PROXY header"},
 	{"github.com/prometheus/client_golang/prometheus", []string{"metrics"}, "the others count through metrics"},
 	{"github.com/emersion/go-smtp", []string{"mailtest", "mailtest/rig"}, "an independent peer in tests, never in the product"},
-	{"crypto/tls", []string{"smtp", "config", "relay", "directory/callahead", "directory/sqldir", "directory/httpdir", "daemon", "mailtest", "mailtest/rig"}, "certificates are a matter of the wires and their configuration"},
+	{"crypto/tls", []string{"smtp", "config", "relay", "directory/callahead", "directory/sqldir", "directory/httpdir", "directory/ldapdir", "daemon", "mailtest", "mailtest/rig"}, "certificates are a matter of the wires and their configuration"},
 	{"net/http", []string{"daemon", "metrics", "directory/httpdir"}, "HTTP is a door"},
 	{"os/exec", []string{"mailtest", "mailtest/rig"}, "the product runs no other program"},
 	{"math/rand", nil, "math/rand/v2 or crypto/rand"},
@@ -89,7 +92,7 @@ var pure = map[string][]string{
 
 // dialers are the packages that may open a connection to somebody.
 var dialers = map[string]bool{
-	"relay": true, "directory/callahead": true, "directory/sqldir": true, "directory/httpdir": true, "mailtest": true, "mailtest/rig": true,
+	"relay": true, "directory/callahead": true, "directory/ldapdir": true, "directory/sqldir": true, "directory/httpdir": true, "mailtest": true, "mailtest/rig": true,
 	"listen": true, // only to see whether a unix socket found lying about is still served
 	"demo":   true, // plays the flood against its own gateway
 }
