@@ -71,25 +71,9 @@ func (d *Daemon) startControl(s *setup) error {
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, d.Status()) })
 	mux.HandleFunc("GET /directory/stat", d.serveStat)
 	mux.HandleFunc("POST /directory/forget", d.serveForget)
+	mux.HandleFunc("POST /directory/sync", d.serveSync)
 	d.control = serveHTTP(l, mux)
 	return nil
-}
-
-// domainStat is one line of `directory stat`.
-type domainStat struct {
-	Domain  string    `json:"domain"`
-	Exists  int       `json:"exists"`
-	Missing int       `json:"missing"`
-	Oldest  time.Time `json:"oldest,omitzero"`
-	Newest  time.Time `json:"newest,omitzero"`
-}
-
-func (d *Daemon) serveStat(w http.ResponseWriter, _ *http.Request) {
-	stats := []domainStat{}
-	for _, s := range d.directory.Stat() {
-		stats = append(stats, domainStat(s))
-	}
-	writeJSON(w, http.StatusOK, stats)
 }
 
 func (d *Daemon) serveForget(w http.ResponseWriter, r *http.Request) {

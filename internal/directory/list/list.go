@@ -134,6 +134,10 @@ func (l *List) Name() string { return l.name }
 // State says what the list answers from.
 func (l *List) State() State { return *l.state.Load() }
 
+// Domains returns how many entries each domain has in the list in force, and how many are in
+// domains beyond the first 10,000.
+func (l *List) Domains() (byName []snapshot.Domain, others uint64) { return l.set.Load().Domains() }
+
 // Known says Exists for a listed address and NotAsked for any other: whether a list's
 // silence means that the recipient is missing depends on who else may be asked.
 func (l *List) Known(key string) evidence.Standing {

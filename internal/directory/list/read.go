@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 
+	"backstop/internal/directory/book"
 	"backstop/internal/directory/snapshot"
 	"backstop/internal/directory/watch"
 	"backstop/internal/mail"
@@ -154,7 +155,7 @@ func (r *reader) one(line []byte) {
 	if r.line == 1 {
 		text = strings.TrimPrefix(text, "\ufeff") // a byte order mark, as editors on Windows leave it
 	}
-	text = strings.TrimSpace(withoutComment(text))
+	text = strings.TrimSpace(book.WithoutComment(text))
 	if text == "" {
 		return
 	}
@@ -192,25 +193,4 @@ func (r *reader) add(a mail.Address, text string) {
 
 func (r *reader) wrong(format string, args ...any) {
 	r.mistakes = append(r.mistakes, &Mistake{File: r.path, Line: r.line, Message: fmt.Sprintf(format, args...)})
-}
-
-// withoutComment cuts the line at a "#" that begins it or follows white space; one inside
-// a word may stand in a local part (RFC 5322, 3.2.3), one inside quotes too.
-func withoutComment(s string) string {
-	quoted := false
-	for i := 0; i < len(s); i++ {
-		switch s[i] {
-		case '\\':
-			if quoted {
-				i++
-			}
-		case '"':
-			quoted = !quoted
-		case '#':
-			if !quoted && (i == 0 || s[i-1] == ' ' || s[i-1] == '\t') {
-				return s[:i]
-			}
-		}
-	}
-	return s
 }

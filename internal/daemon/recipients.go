@@ -1,0 +1,306 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"backstop/internal/config"
+	"backstop/internal/directory"
+	"backstop/internal/directory/access"
+	"backstop/internal/directory/book"
+	"backstop/internal/evidence"
+	"backstop/internal/mail"
+)
+
+// RecipientsQuery says whose recipients are wanted.
+type RecipientsQuery struct {
+	Domains    []string // names or aliases, folded; none: all that the configuration has
+	Source     string   // of this source alone, by its name; "": of all sources of a domain
+	Remembered bool     // of sources that cannot be listed, those that are remembered as existing
+}
+
+// Recipients hands over all recipients of the domains that their sources can name, each under
+// its domain's own name; the same one may come more than once. Files are read again, directory
+// servers and databases are asked for all that they have. The error is yield's, or names
+// all sources whose recipients cannot be had: then what was handed over is not whole.
+func (d *Daemon) Recipients(ctx context.Context, q RecipientsQuery, yield func(mail.Address) error) error {
+	g := &gathering{d: d, s: d.current.Load(), q: q, yield: yield}
+	if err := g.find(); err != nil {
+		return err
+	}
+	for _, p := range g.places {
+		if err := g.from(ctx, p); err != nil {
+			if !errors.Is(err, errCannotList) {
+				return err
+			}
+			g.missing = append(g.missing, err)
+		}
+	}
+	if len(g.missing) > 0 {
+		return &hinted{errors.Join(g.missing...), g.advice}
+	}
+	return nil
+}
+
+// errCannotList is wrapped by the errors about sources that have no list to give.
+var errCannotList = errors.New("cannot be listed")
+
+// listable is a source over a system whose recipients can all be had, other than by
+// being a directory.Puller itself.
+type listable interface{ Puller() directory.Puller }
+
+// gathering is one call of Recipients.
+type gathering struct {
+	d       *Daemon
+	s       *setup
+	q       RecipientsQuery
+	yield   func(mail.Address) error
+	places  []*place
+	missing []error
+	advice  string
+}
+
+// place is something from which recipients come, for one domain or several: a file is read
+// once, and a server asked once, however many domains have it.
+type place struct {
+	source directory.Source // of one of them
+	file   string
+	format book.Format
+	by     map[string]*seat // by the domain's name
+}
+
+// seat is a source's place in the chain of a domain.
+type seat struct {
+	domain string
+	source directory.Source
+	before []directory.Source
+}
+
+// find says where the recipients come from, in the order of the configuration.
+func (g *gathering) find() error {
+	wanted := map[string]bool{}
+	for _, name := range g.q.Domains {
+		r := g.s.cfg.Routes.Find(name)
+		if r == nil {
+			return fmt.Errorf("%s is not a domain of ours", name)
+		}
+		wanted[r.Name] = true
+	}
+	index := map[any]*place{}
+	known := map[string]bool{}
+	for i := range g.s.cfg.Domains {
+		c := &g.s.cfg.Domains[i]
+		if len(wanted) > 0 && !wanted[c.Name] {
+			continue
+		}
+		sources := g.s.domains[g.s.cfg.Routes.Find(c.Name)].Chain.Sources()
+		for n, src := range sources {
+			known[src.Name()] = true
+			if g.q.Source == "" || g.q.Source == src.Name() {
+				g.add(index, &c.Sources[n], &seat{c.Name, src, sources[:n]})
+			}
+		}
+	}
+	if len(g.places) == 0 && g.q.Source != "" {
+		names := make([]string, 0, len(known))
+		for name := range known {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		return &hinted{fmt.Errorf("no source is called %q", g.q.Source), "there are " + strings.Join(names, ", ")}
+	}
+	return nil
+}
+
+// add puts a seat to its place.
+func (g *gathering) add(index map[any]*place, c *config.Source, at *seat) {
+	type file struct {
+		path   string
+		format book.Format
+	}
+	var key any = at.source
+	var f file
+	if format, is := formats[c.Kind]; is {
+		f = file{c.File, format}
+		key = f
+	}
+	p := index[key]
+	if p == nil {
+		p = &place{source: at.source, file: f.path, format: f.format, by: map[string]*seat{}}
+		index[key] = p
+		g.places = append(g.places, p)
+	}
+	if p.by[at.domain] == nil { // named twice in one chain
+		p.by[at.domain] = at
+	}
+}
+
+// formats are those of the sources that are files.
+var formats = map[config.SourceKind]book.Format{
+	config.SourceList: book.List, config.SourceAccess: book.Access, config.SourceVirtusertable: book.Virtusertable, config.SourcePostmap: book.Postfix,
+}
+
+// from hands over what one place has.
+func (g *gathering) from(ctx context.Context, p *place) error {
+	take := func(a mail.Address) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return g.give(p, a)
+	}
+	if p.file != "" {
+		if err := g.namesAll(p); err != nil {
+			return err
+		}
+		f, err := os.Open(p.file)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if _, err := book.Read(p.file, f, book.Options{Format: p.format}, take); err != nil {
+			return &config.Errors{List: fileProblems(p.file, err)}
+		}
+		return nil
+	}
+	puller, ok := p.source.(directory.Puller)
+	if l, is := p.source.(listable); is {
+		puller, ok = l.Puller(), true
+	}
+	switch _, anybody := p.source.(directory.Anybody); {
+	case anybody:
+		return g.cannot(p, "it accepts everybody and knows nobody", "export the other domains by name, with --domain")
+	case ok && puller != nil:
+		_, err := puller.Full(ctx, &names{g, p, take})
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.source.Name(), err)
+		}
+		return nil
+	case !g.q.Remembered:
+		return g.cannot(p, "it says who exists only when asked about somebody", "--remembered exports those whom it is remembered to have said exist; --source NAME takes one source alone")
+	}
+	return g.remembered(p, take)
+}
+
+// namesAll makes sure that no line of a file says yes to anybody: nobody can write these down.
+func (g *gathering) namesAll(p *place) error {
+	for _, at := range p.sorted() {
+		f, ok := at.source.(*access.Source)
+		if !ok {
+			continue
+		}
+		if r := f.Rule("nobody.can.have.this.name@" + at.domain); r.Standing == evidence.Exists && r.Blind {
+			return g.cannot(p, fmt.Sprintf("a line of it accepts everybody at %s, so its users are not all named", at.domain), "name the users in it, or export the other domains with --domain")
+		}
+	}
+	return nil
+}
+
+func (p *place) sorted() []*seat {
+	seats := make([]*seat, 0, len(p.by))
+	for _, at := range p.by {
+		seats = append(seats, at)
+	}
+	slices.SortFunc(seats, func(a, b *seat) int { return strings.Compare(a.domain, b.domain) })
+	return seats
+}
+
+func (g *gathering) cannot(p *place, why, advice string) error {
+	if g.advice == "" {
+		g.advice = advice
+	}
+	var names []string
+	for _, at := range p.sorted() {
+		names = append(names, at.domain)
+	}
+	const few = 3
+	if n := len(names); n > few {
+		names = append(names[:few], fmt.Sprintf("%d more", n-few))
+	}
+	return fmt.Errorf("the recipients of %s at %s %w: %s", strings.Join(names, ", "), p.source.Name(), errCannotList, why)
+}
+
+// give hands over an address that a place names, if it is of a domain that is wanted, and the
+// place, and who is asked before it, do not say otherwise. A local part alone is one of each domain.
+func (g *gathering) give(p *place, a mail.Address) error {
+	if a.Domain() == "" {
+		for _, at := range p.sorted() {
+			full, err := a.WithDomain(at.domain)
+			if err != nil {
+				return err
+			}
+			if err := g.giveTo(at, full); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	r := g.s.cfg.Routes.Find(a.Domain())
+	if r == nil || p.by[r.Name] == nil {
+		return nil
+	}
+	return g.giveTo(p.by[r.Name], r.Canonical(a))
+}
+
+func (g *gathering) giveTo(at *seat, a mail.Address) error {
+	key := a.Key()
+	if f, ok := at.source.(*access.Source); ok && f.Rule(key).Standing != evidence.Exists {
+		return nil // another line of the file refuses him
+	}
+	for _, src := range at.before {
+		if known, ok := src.(directory.Known); ok && known.Known(key) == evidence.Missing {
+			return nil // has the word first, and says no
+		}
+	}
+	return g.yield(a)
+}
+
+// remembered hands over whom a source said to exist, as long ago as its word is used.
+func (g *gathering) remembered(p *place, take func(mail.Address) error) error {
+	var failed error
+	oldest := g.d.o.Now().Add(-g.s.cfg.Cache.MaxStale)
+	g.d.directory.Remembered(p.source.Name(), func(key string, at time.Time) bool {
+		if at.Before(oldest) {
+			return true
+		}
+		a, err := mail.ParseAddress(key)
+		if err == nil {
+			err = take(a)
+		}
+		failed = err
+		return err == nil
+	})
+	return failed
+}
+
+// names takes what a directory.Puller has.
+type names struct {
+	g    *gathering
+	p    *place
+	take func(mail.Address) error
+}
+
+// Take hands the addresses over. One that is none names nobody who could get mail.
+func (n *names) Take(_ string, addresses ...string) error {
+	for _, text := range addresses {
+		a, err := mail.ParseAddress(strings.TrimSpace(text))
+		if err != nil || a.Domain() == "" {
+			n.g.d.log.Debug("passed over: not an address", "source", n.p.source.Name(), "address", text)
+			continue
+		}
+		if err := n.take(a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Has says no: each pull is a whole one.
+func (n *names) Has(string) bool { return false }
+
+// Still has nothing to do, since nothing is had.
+func (n *names) Still(string) error { return nil }
