@@ -112,7 +112,10 @@ func (s *Source) Changes(ctx context.Context, from []byte, into directory.Copy) 
 		done.Cursor = cur.encode()
 		return nil
 	})
-	return done, err
+	if err != nil {
+		return directory.Pulled{}, err
+	}
+	return done, nil
 }
 
 // continues says why what changed cannot be told from one cursor to the other, if so.

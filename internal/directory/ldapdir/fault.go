@@ -48,6 +48,7 @@ func explain(err error) string {
 		unknown x509.UnknownAuthorityError
 		invalid x509.CertificateInvalidError
 		record  tls.RecordHeaderError
+		shake   *handshakeError
 		result  *ldap.Error
 	)
 	switch {
@@ -57,7 +58,7 @@ func explain(err error) string {
 		return "its certificate is for another name (" + err.Error() + "): write the server in the URL as the certificate does"
 	case errors.As(err, &invalid):
 		return "its certificate is not valid (" + err.Error() + ")"
-	case errors.As(err, &record):
+	case errors.As(err, &record), errors.As(err, &shake) && errors.Is(err, io.EOF):
 		return "it does not speak TLS on this port (" + err.Error() + "): ldaps:// is port 636, and port 389 wants ldap:// with starttls"
 	case errors.Is(err, errTooMuch), errors.Is(err, errLate):
 		return err.Error()

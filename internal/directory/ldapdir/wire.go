@@ -98,7 +98,7 @@ func (s *Source) dial(ctx context.Context, srv *server) (*wire, net.Conn, error)
 	secure := tls.Client(w, cfg)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		w.Close()
-		return nil, nil, err
+		return nil, nil, &handshakeError{err}
 	}
 	return w, secure, nil
 }
@@ -128,3 +128,9 @@ func startTLS(w *wire) error {
 	}
 	return nil
 }
+
+// handshakeError: TLS did not come about.
+type handshakeError struct{ err error }
+
+func (e *handshakeError) Error() string { return "TLS: " + e.err.Error() }
+func (e *handshakeError) Unwrap() error { return e.err }
