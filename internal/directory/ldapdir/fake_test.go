@@ -1,0 +1,303 @@
+package ldapdir
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"backstop/internal/directory/health"
+	"backstop/internal/evidence"
+
+	ber "github.com/go-asn1-ber/asn1-ber"
+	"github.com/go-ldap/ldap/v3"
+)
+
+// The messages of a server that says what no server at hand can be brought to say.
+
+func message(op *ber.Packet, controls ...ldap.Control) func(id int64) []byte {
+	return func(id int64) []byte {
+		m := ber.Encode(ber.ClassUniversal, ber.TypeConstructed, ber.TagSequence, nil, "")
+		m.AppendChild(ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, ber.TagInteger, id, ""))
+		m.AppendChild(op)
+		if len(controls) > 0 {
+			cs := ber.Encode(ber.ClassContext, ber.TypeConstructed, 0, nil, "")
+			for _, c := range controls {
+				cs.AppendChild(c.Encode())
+			}
+			m.AppendChild(cs)
+		}
+		return m.Bytes()
+	}
+}
+
+func text(s string) *ber.Packet {
+	return ber.NewString(ber.ClassUniversal, ber.TypePrimitive, ber.TagOctetString, s, "")
+}
+
+func application(tag ber.Tag, children ...*ber.Packet) *ber.Packet {
+	p := ber.Encode(ber.ClassApplication, ber.TypeConstructed, tag, nil, "")
+	for _, c := range children {
+		p.AppendChild(c)
+	}
+	return p
+}
+
+type reply = func(id int64) []byte
+
+func result(tag ber.Tag, code int64, said string, controls ...ldap.Control) reply {
+	return message(application(tag, ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, ber.TagEnumerated, code, ""), text(""), text(said)), controls...)
+}
+
+func done(code int64, controls ...ldap.Control) reply {
+	return result(ldap.ApplicationSearchResultDone, code, "", controls...)
+}
+
+func reference(uri string) reply {
+	return message(application(ldap.ApplicationSearchResultReference, text(uri)))
+}
+
+// entry is one entry; each line is "attribute: value value".
+func entry(dn string, lines ...string) reply {
+	all := ber.Encode(ber.ClassUniversal, ber.TypeConstructed, ber.TagSequence, nil, "")
+	for _, l := range lines {
+		name, values, _ := strings.Cut(l, ": ")
+		set := ber.Encode(ber.ClassUniversal, ber.TypeConstructed, ber.TagSet, nil, "")
+		for _, v := range strings.Fields(values) {
+			set.AppendChild(text(v))
+		}
+		a := ber.Encode(ber.ClassUniversal, ber.TypeConstructed, ber.TagSequence, nil, "")
+		a.AppendChild(text(name))
+		a.AppendChild(set)
+		all.AppendChild(a)
+	}
+	return message(application(ldap.ApplicationSearchResultEntry, text(dn), all))
+}
+
+// asked is a search as the fake server sees it.
+type asked struct {
+	base, filter, attributes string
+	paged                    bool
+}
+
+// fake is a server whose answers to searches come from answer; what it says of itself comes from
+// root. nil from answer: it hangs.
+type fake struct {
+	root   []reply
+	bind   reply
+	answer func(asked) []reply
+}
+
+// controller is how a domain controller of Active Directory introduces itself.
+func controller(usn int) []reply {
+	return []reply{entry("", "supportedCapabilities: "+capabilityAD, "namingContexts: dc=example,dc=com", "dsServiceName: cn=dc1", fmt.Sprintf("highestCommittedUSN: %d", usn)), done(0)}
+}
+
+func (f *fake) serve(nc net.Conn) {
+	for {
+		p, err := ber.ReadPacket(nc)
+		if err != nil {
+			return
+		}
+		id, op := p.Children[0].Value.(int64), p.Children[1]
+		replies := []reply{f.bind}
+		if op.Tag == ldap.ApplicationSearchRequest {
+			replies = f.search(p, op)
+		}
+		for _, r := range replies {
+			if r == nil {
+				continue
+			}
+			if _, err := nc.Write(r(id)); err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (f *fake) search(p, op *ber.Packet) []reply {
+	a := asked{base: op.Children[0].Value.(string), paged: len(p.Children) > 2}
+	a.filter, _ = ldap.DecompileFilter(op.Children[6])
+	for _, c := range op.Children[7].Children {
+		a.attributes += c.Value.(string) + " "
+	}
+	if a.base == "" {
+		if f.root == nil {
+			return []reply{done(0)}
+		}
+		return f.root
+	}
+	return f.answer(a)
+}
+
+func (f *fake) source(t *testing.T, change func(*Config)) *Source {
+	t.Helper()
+	cfg := Config{Name: "corp", URLs: []*url.URL{parseURL(t, "ldap://"+talking(t, f.serve))}, Base: "dc=example,dc=com"}
+	if change != nil {
+		change(&cfg)
+	}
+	return newSource(t, cfg)
+}
+
+// everybody says whether the question is whether there is anybody.
+func (a asked) everybody() bool { return strings.Contains(a.filter, "(mail=*)") }
+
+// TestResults: no result but success without an entry says that somebody is missing.
+func TestResults(t *testing.T) {
+	for code := range int64(91) {
+		f := &fake{answer: func(a asked) []reply {
+			if a.everybody() {
+				return []reply{entry("cn=somebody"), done(4)}
+			}
+			return []reply{done(code)}
+		}}
+		s := f.source(t, nil)
+		a := s.Lookup(t.Context(), address(t, "ann@example.com"))
+		want := evidence.Unavailable
+		if code == 0 {
+			want = evidence.Missing
+		}
+		if a.Standing != want || a.Standing == evidence.Unavailable && a.Detail == "" {
+			t.Errorf("result %d: %v (%s)", code, a.Standing, a.Detail)
+		}
+		up := slices.Contains([]int64{0, 2, 3, 4, 11, 17, 18, 21, 53, 80}, code)
+		if got := s.State().Condition == health.Up; got != up {
+			t.Errorf("result %d: the server is up: %v", code, got)
+		}
+	}
+	for code := range int64(91) {
+		f := &fake{answer: func(asked) []reply { return []reply{entry("cn=ann"), done(code)} }}
+		if a := f.source(t, nil).Lookup(t.Context(), address(t, "ann@example.com")); a.Standing != evidence.Exists {
+			t.Errorf("somebody, and then result %d: %v (%s)", code, a.Standing, a.Detail)
+		}
+	}
+}
+
+func TestReferences(t *testing.T) {
+	for _, tt := range []struct {
+		root []reply
+		to   string
+		want evidence.Standing
+	}{
+		{controller(1), "ldap://DomainDnsZones.example.com/DC=DomainDnsZones,DC=example,DC=com", evidence.Missing},
+		{controller(1), "ldap://example.com/CN=Configuration,DC=example,DC=com", evidence.Missing},
+		{controller(1), "ldap://sub.example.com/DC=sub,DC=example,DC=com", evidence.Unavailable},
+		{nil, "ldap://example.com/CN=Configuration,DC=example,DC=com", evidence.Unavailable},
+	} {
+		f := &fake{root: tt.root, answer: func(a asked) []reply {
+			if a.everybody() {
+				return []reply{entry("cn=somebody"), reference(tt.to), done(0)}
+			}
+			return []reply{reference(tt.to), done(0)}
+		}}
+		says(t, f.source(t, nil), "ann@example.com", tt.want, map[bool]string{true: "refers to", false: ""}[tt.want == evidence.Unavailable])
+	}
+}
+
+func TestWhyAPasswordIsRefused(t *testing.T) {
+	f := &fake{bind: result(ldap.ApplicationBindResponse, 49, "80090308: LdapErr: DSID-0C090447, comment: AcceptSecurityContext error, data 775, v3839\x00")}
+	s := f.source(t, func(c *Config) { c.BindDN, c.Password = "gate@example.com", "secret" })
+	says(t, s, "ann@example.com", evidence.Unavailable, "the account is locked")
+}
+
+func TestRanges(t *testing.T) {
+	pages := 0
+	f := &fake{root: controller(7), answer: func(a asked) []reply {
+		switch {
+		case a.base == "cn=dc1":
+			return []reply{done(50)}
+		case strings.Contains(a.attributes, "range=2-*"):
+			return []reply{entry(a.base, "proxyAddresses;range=2-3: SMTP:c@example.com x500:/o=example"), done(0)}
+		case strings.Contains(a.attributes, "range=4-*"):
+			return []reply{entry(a.base, "proxyAddresses;Range=4-*: smtp:d@example.com"), done(0)}
+		}
+		pages++
+		if pages == 1 {
+			return []reply{entry("cn=ann", "objectGUID: 0123456789abcdef", "proxyAddresses: ", "proxyAddresses;range=0-1: smtp:a@example.com Smtp:b@example.com", "mail: m@example.com"),
+				done(0, &ldap.ControlPaging{Cookie: []byte("more")})}
+		}
+		return []reply{entry("cn=bob", "objectGUID: 0123456789abcdeg", "mail: bob@example.com"), done(0, &ldap.ControlPaging{})}
+	}}
+	var copy kept
+	copy.mustPull(t, f.source(t, nil))
+	if got := fmt.Sprint(copy.addresses()); got != "[a@example.com b@example.com bob@example.com c@example.com d@example.com m@example.com]" {
+		t.Errorf("%s", got)
+	}
+}
+
+// TestHalfAPull: whatever ends a pull before its end fails it.
+func TestHalfAPull(t *testing.T) {
+	ann := entry("cn=ann", "entryUUID: 1", "mail: ann@example.com", "modifyTimestamp: 20260101000000Z")
+	more := done(0, &ldap.ControlPaging{Cookie: []byte("more")})
+	count := 0
+	for _, tt := range []struct {
+		name, why string
+		answer    func(asked) []reply
+	}{
+		{"stalls at once", "no answer in time", func(asked) []reply { return nil }},
+		{"stalls in a page", "no answer in time", func(asked) []reply { return []reply{ann, ann} }},
+		{"stalls at the second page", "no answer in time", func(asked) []reply {
+			if count++; count > 1 {
+				return nil
+			}
+			return []reply{ann, more}
+		}},
+		{"a limit", "raise its limit", func(asked) []reply { return []reply{ann, done(4)} }},
+		{"unwilling", "Unwilling", func(asked) []reply { return []reply{ann, done(53)} }},
+		{"a reference", "refers to", func(asked) []reply { return []reply{ann, reference("ldap://ldap.example.org/dc=x"), done(0)} }},
+		{"nobody", "there is nobody", func(asked) []reply { return []reply{done(0)} }},
+		{"somebody without an address", "there is nobody", func(asked) []reply { return []reply{entry("cn=ann"), done(0)} }},
+		{"empty pages without end", "pages in a row", func(asked) []reply { return []reply{more} }},
+		{"a range that is none", "which is no range", func(asked) []reply { return []reply{entry("cn=ann", "mail;range=0-x: a@example.com"), done(0)} }},
+		{"the same range for ever", "the same part", func(a asked) []reply {
+			return []reply{entry("cn=ann", "mail;range=0-1: a@example.com b@example.com"), done(0)}
+		}},
+	} {
+		f := &fake{answer: tt.answer}
+		s := f.source(t, func(c *Config) { c.Timeout = 300 * time.Millisecond })
+		var copy kept
+		if err := copy.pull(t.Context(), s); err == nil || !strings.Contains(err.Error(), tt.why) {
+			t.Errorf("%s: %v, want %q", tt.name, err, tt.why)
+		}
+		if st := s.State(); st.Condition != health.Down {
+			t.Errorf("%s: %+v", tt.name, st)
+		}
+	}
+}
+
+// TestNoPages: a server that does not know pages gives everybody at once, and that is whole.
+func TestNoPages(t *testing.T) {
+	f := &fake{answer: func(asked) []reply {
+		return []reply{entry("cn=ann", "mail: ann@example.com"), entry("cn=bob", "mail: bob@example.com"), done(0)}
+	}}
+	var copy kept
+	copy.mustPull(t, f.source(t, nil))
+	if len(copy.addresses()) != 2 {
+		t.Errorf("%v", copy.addresses())
+	}
+}
+
+func TestAddressesIn(t *testing.T) {
+	for _, tt := range []struct{ attribute, value, want string }{
+		{"mail", "ann@example.com", "ann@example.com"},
+		{"mail", " ann@example.com ", "ann@example.com"},
+		{"mail", "", ""},
+		{"mail", `"a:b"@example.com`, `"a:b"@example.com`},
+		{"otherMailbox", "smtp:ann@example.com", "ann@example.com"},
+		{"otherMailbox", "X400:c=de;a= ;p=example", ""},
+		{"proxyAddresses", "SMTP:ann@example.com", "ann@example.com"},
+		{"proxyaddresses", "smtp: ann@example.com", "ann@example.com"},
+		{"proxyAddresses", "ann@example.com", ""},
+		{"proxyAddresses", "x500:/o=example/cn=ann", ""},
+		{"proxyAddresses", "sip:ann@example.com", ""},
+		{"proxyAddresses", "eum:1234;phone-context=x", ""},
+		{"proxyAddresses", "smtp:", ""},
+	} {
+		if got := strings.Join(addressesIn(nil, tt.attribute, []string{tt.value}), "|"); got != tt.want {
+			t.Errorf("%s: %q is %q, want %q", tt.attribute, tt.value, got, tt.want)
+		}
+	}
+}
