@@ -63,12 +63,17 @@ func (d *Daemon) build(cfg *config.Config, old *setup) (*setup, error) {
 		}
 		s.domains[r] = &session.Domain{Route: r, Chain: chain, Relay: d.relay(s, old, r.Relay), Mode: r.ModeOr(cfg.Mode)}
 	}
+	policies, err := d.policies(s, old, cfg)
+	if err != nil {
+		s.closeNew(old)
+		return nil, err
+	}
 	s.engine = session.New(session.Config{
 		Hostname: cfg.Hostname, Mode: cfg.Mode,
 		Rules:          verdict.Rules{ShowDownstream: cfg.ReplyText == config.ReplyDownstream, MaxReceived: cfg.SMTP.MaxReceived},
 		Table:          cfg.Routes,
 		MaxMessageSize: cfg.SMTP.MaxMessageSize, Domains: s.domains, Directory: d.directory, Postmaster: cfg.Postmaster,
-		Blocked: within(func() *config.SMTP { return &cfg.SMTP }, blockedNetworks),
+		Blocked: within(func() *config.SMTP { return &cfg.SMTP }, blockedNetworks), Policies: policies,
 		Journal: d.journal, Metrics: d.metrics, Logger: d.log, Now: d.o.Now,
 	})
 	return s, nil
@@ -134,9 +139,13 @@ var mapKinds = map[config.SourceKind]access.Kind{
 	config.SourceAccess: access.Access, config.SourceVirtusertable: access.Virtusertable, config.SourcePostmap: access.Postmap,
 }
 
-// mapFile is list for the other files.
-func (d *Daemon) mapFile(s, old *setup, src *config.Source, c *config.Domain) (*access.Source, error) {
-	key := mapKey{mapKinds[src.Kind], listKey{src.File, fmt.Sprint(c.Name, c.Aliases)}}
+// mapFile is list for the other files. Read without aliases, a file is one and the
+// same for all; aliased may be nil.
+func (d *Daemon) mapFile(s, old *setup, src *config.Source, aliased *config.Domain) (*access.Source, error) {
+	key := mapKey{mapKinds[src.Kind], listKey{file: src.File}}
+	if aliased != nil && len(aliased.Aliases) > 0 {
+		key.domain = fmt.Sprint(aliased.Name, aliased.Aliases)
+	}
 	if m := s.maps[key]; m != nil {
 		return m, nil
 	}
@@ -144,7 +153,7 @@ func (d *Daemon) mapFile(s, old *setup, src *config.Source, c *config.Domain) (*
 		s.maps[key] = old.maps[key]
 		return s.maps[key], nil
 	}
-	m, err := access.Open(key.kind, src.File, access.Options{Logger: d.log, Now: d.o.Now, NoEvents: d.o.Offline, Canonical: canonical(c)})
+	m, err := access.Open(key.kind, src.File, access.Options{Logger: d.log, Now: d.o.Now, NoEvents: d.o.Offline, Canonical: canonical(aliased)})
 	if err != nil {
 		return nil, &config.Errors{List: fileProblems(src.File, err)}
 	}
@@ -152,8 +161,11 @@ func (d *Daemon) mapFile(s, old *setup, src *config.Source, c *config.Domain) (*
 	return m, nil
 }
 
-// canonical turns the domain's aliases into its name.
+// canonical turns the domain's aliases into its name; nil where there are none.
 func canonical(c *config.Domain) func(string) string {
+	if c == nil || len(c.Aliases) == 0 {
+		return nil
+	}
 	name, aliases := c.Name, c.Aliases
 	return func(domain string) string {
 		if slices.Contains(aliases, domain) {

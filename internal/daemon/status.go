@@ -3,6 +3,7 @@ package daemon
 import (
 	"fmt"
 	"os"
+	"slices"
 	"sort"
 	"time"
 
@@ -82,6 +83,9 @@ func (d *Daemon) Status() Status {
 	}
 	byName(st.Downstreams)
 	byName(st.Sources)
+	st.Sources = slices.CompactFunc(st.Sources, func(a, b PeerStatus) bool { // a file is read once more for a domain with aliases
+		return a.Name == b.Name && a.State == b.State
+	})
 	st.Wrong = wrong(&st)
 	return st
 }

@@ -109,6 +109,35 @@ type Directory struct {
 	Reply mail.Reply
 }
 
+// Word is what an operator's file says of a client or a sender.
+type Word uint8
+
+const (
+	NothingSaid Word = iota // no file has a line for him, or none was asked
+	Allowed                 // a line lets him in
+	Refused                 // a line refuses him for good
+	Deferred                // a line refuses him for now
+	words
+)
+
+var wordNames = [words]string{"nothing said", "allowed", "refused", "deferred"}
+
+func (w Word) String() string { return wordNames[w] }
+
+// NumWords is how many words there are.
+const NumWords = int(words)
+
+// Policy is the line of an operator's file that decides about a client or a sender.
+type Policy struct {
+	Word   Word
+	File   string // where it stands
+	Line   int    // counted from 1; 0: not kept
+	Detail string // for the operator: the line's value
+	// Reply is the line's own: permanent with Refused, temporary with Deferred; none is the
+	// usual one.
+	Reply mail.Reply
+}
+
 // Outcome is how the downstream took one step.
 type Outcome uint8
 
@@ -238,8 +267,10 @@ type Case struct {
 	Early bool
 	// TooMany says that the client has too many connections open.
 	TooMany bool
-	// Blocked says that the operator refuses this client.
+	// Blocked says that the operator's configuration refuses this client.
 	Blocked bool
+	// Client and sender as the operator's files have them. Of the null sender none says anything.
+	ClientPolicy, SenderPolicy Policy
 	// Abuse says that the client made too many errors or sent too many commands.
 	Abuse bool
 

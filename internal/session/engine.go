@@ -25,6 +25,15 @@ type Domain struct {
 	Mode  evidence.Mode
 }
 
+// Policies are the operator's files about who may send. Both are asked in the middle of a
+// conversation, and say at once what holds now.
+type Policies interface {
+	// Client is asked at the connection; name is "" where none is known.
+	Client(addr netip.Addr, name string) evidence.Policy
+	// Sender is asked at MAIL, and not about the null sender.
+	Sender(from mail.Address) evidence.Policy
+}
+
 // Config is what an Engine is made from.
 type Config struct {
 	Hostname       string // in Received: and for finding loops
@@ -36,6 +45,7 @@ type Config struct {
 	MaxMessageSize int64        // octets; 0: no limit
 	Postmaster     mail.Address // where <postmaster> without a domain goes; zero: nowhere
 	Blocked        func(netip.Addr) bool
+	Policies       Policies         // nil: no file says who may send
 	Journal        *journal.Journal // nil: decisions are not written down
 	Metrics        *metrics.Metrics // nil: nor counted
 	Logger         *slog.Logger     // for what goes wrong on our side; nil: nobody

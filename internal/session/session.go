@@ -36,6 +36,9 @@ func (s *Session) Connect(early, tooMany bool) verdict.Verdict {
 	s.c.Stage = evidence.StageConnect
 	s.c.Early, s.c.TooMany = early, tooMany
 	s.c.Blocked = s.e.blocked(s.c.Client.Addr)
+	if s.e.Policies != nil {
+		s.c.ClientPolicy = s.e.Policies.Client(s.c.Client.Addr, s.c.Client.Name)
+	}
 	return s.decideNow()
 }
 
@@ -58,14 +61,18 @@ func (s *Session) Mail(from mail.ReversePath, p smtp.MailParams) verdict.Verdict
 	s.id = mail.NewID()
 	s.c.Stage = evidence.StageMail
 	s.c.From, s.c.FromGiven = from, true
+	if s.e.Policies != nil && !from.IsNull() {
+		s.c.SenderPolicy = s.e.Policies.Sender(from.Address)
+	}
 	s.params = p
 	return s.decideNow()
 }
 
 // Violation is a breach of the protocol: fault of a command line, or abuse.
 func (s *Session) Violation(f evidence.Fault, abuse bool) verdict.Verdict {
-	s.c.Message.Fault, s.c.Abuse = f, abuse
-	defer func() { s.c.Message.Fault, s.c.Abuse = evidence.NoFault, false }()
+	sender := s.c.SenderPolicy // was answered to MAIL
+	s.c.Message.Fault, s.c.Abuse, s.c.SenderPolicy = f, abuse, evidence.Policy{}
+	defer func() { s.c.Message.Fault, s.c.Abuse, s.c.SenderPolicy = evidence.NoFault, false, sender }()
 	return s.decideNow()
 }
 
@@ -222,7 +229,7 @@ func (s *Session) Reset() {
 	}
 	s.domain, s.rcpts = nil, s.rcpts[:0]
 	s.c.From, s.c.FromGiven, s.c.RcptCount = mail.ReversePath{}, false, 0
-	s.c.To = mail.Address{}
+	s.c.To, s.c.SenderPolicy = mail.Address{}, evidence.Policy{}
 	s.c.Directory, s.c.Downstream, s.c.Final = evidence.Directory{}, evidence.Answer{}, evidence.Answer{}
 	s.c.Message = evidence.Message{}
 	s.c.Mode = s.e.Mode

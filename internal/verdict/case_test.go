@@ -102,6 +102,7 @@ func show(rules verdict.Rules, c evidence.Case, decided map[string]bool) string 
 //	helo mx.sender.example
 //	mail <ann@sender.example>
 //	rcpt bob@example.org (not ours, nobody looked, no domain, other route, must accept, second)
+//	  policy: refused by /etc/mail/access:7: 550 5.7.1 go away (after client or mail)
 //	  directory: exists (list:people, 2s ago, stale, blind): detail
 //	  downstream: refused at rcpt: 550 5.1.1 no such user (missing)
 //	data (12345 octets, 3 received, through here before, too big, bare CR, bare LF, NUL, long line)
@@ -131,6 +132,12 @@ func parseCase(t *testing.T, in string) (evidence.Case, verdict.Rules, func(*evi
 			from, _, err := mail.ParsePath(arg, true)
 			fatal(t, err)
 			c.From = mail.ReversePath{Address: from}
+		case "policy:":
+			p := &c.ClientPolicy
+			if c.Stage == evidence.StageMail {
+				p = &c.SenderPolicy
+			}
+			parsePolicy(t, p, rest)
 		case "rcpt":
 			parseRcpt(t, &c, arg, notes)
 		case "directory:":
@@ -199,6 +206,36 @@ func parseRcpt(t *testing.T, c *evidence.Case, arg string, notes map[string]bool
 		c.RcptCount = 1
 	}
 	c.MustAccept = notes["must accept"]
+}
+
+// parsePolicy reads "refused by FILE:LINE: REJECT"; after the line may stand a reply.
+func parsePolicy(t *testing.T, p *evidence.Policy, s string) {
+	t.Helper()
+	word, rest, _ := strings.Cut(s, " by ")
+	place, value, _ := strings.Cut(rest, ": ")
+	for i := range evidence.NumWords {
+		if evidence.Word(i).String() == word {
+			p.Word = evidence.Word(i)
+		}
+	}
+	if p.Word == evidence.NothingSaid {
+		t.Fatalf("no file says %q", word)
+	}
+	file, line, ok := strings.Cut(place, ":")
+	p.File, p.Detail = file, value
+	var err error
+	if ok {
+		p.Line, err = strconv.Atoi(line)
+		fatal(t, err)
+	}
+	code, text, _ := strings.Cut(value, " ")
+	if n, err := strconv.Atoi(code); err == nil {
+		status, text, _ := strings.Cut(text, " ")
+		st, err := mail.ParseStatus(status)
+		fatal(t, err)
+		p.Reply, err = mail.NewReply(n, st, text)
+		fatal(t, err)
+	}
 }
 
 func parseDirectory(t *testing.T, d *evidence.Directory, s string) {

@@ -29,6 +29,7 @@ var table = [...]rule{
 	{TooManyConnections, atConnect, false},
 	{EarlyTalker, atConnect, true},
 	{CommandAbuse, anywhere, false},
+	{SenderForged, atMail, true},
 	{RelayDenied, atRcpt, false},
 	{NullSenderRecipients, atRcpt, true},
 	{RecipientSyntax, atRcpt, false},
@@ -55,6 +56,8 @@ func (r Rules) weigh(name Rule, c *evidence.Case) finding {
 		return r.earlyTalker(c)
 	case CommandAbuse:
 		return r.commandAbuse(c)
+	case SenderForged:
+		return r.senderForged(c)
 	case RelayDenied:
 		return r.relayDenied(c)
 	case NullSenderRecipients:
@@ -85,6 +88,9 @@ func (r Rules) weigh(name Rule, c *evidence.Case) finding {
 
 var (
 	replyBlocked     = mail.MustReply(554, "5.7.1", "Your address is refused by this server's operator")
+	replyBlockedNow  = mail.MustReply(450, "4.7.1", "Your address is refused by this server's operator for now, try again later")
+	replyForged      = mail.MustReply(550, "5.7.1", "Sender address rejected: not permitted from your network")
+	replyForgedNow   = mail.MustReply(450, "4.7.1", "Sender address rejected for now, try again later")
 	replyTooMany     = mail.MustReply(421, "4.7.0", "Too many connections from your address")
 	replyEarly       = mail.MustReply(554, "5.5.0", "You talked before the greeting (RFC 5321, 3.1)")
 	replyAbuse       = mail.MustReply(421, "4.7.0", "Too many errors or commands, closing")
@@ -132,8 +138,20 @@ func (r Rules) accepted(c *evidence.Case) mail.Reply {
 }
 
 func (r Rules) clientBlocked(c *evidence.Case) finding {
-	if c.Blocked {
+	if c.Blocked { // stricter than a file that lets the client in
 		return refuse(replyBlocked)
+	}
+	return byPolicy(&c.ClientPolicy, replyBlocked, replyBlockedNow)
+}
+
+// byPolicy is what an operator's file makes of a client or a sender. Only a no is
+// the rules' business: a yes exempts him from no other rule.
+func byPolicy(p *evidence.Policy, refused, deferred mail.Reply) finding {
+	switch p.Word {
+	case evidence.Refused:
+		return refuse(own(p.Reply, refused))
+	case evidence.Deferred:
+		return deferTo(own(p.Reply, deferred))
 	}
 	return finding{}
 }
@@ -157,6 +175,13 @@ func (r Rules) commandAbuse(c *evidence.Case) finding {
 		return deferTo(replyAbuse)
 	}
 	return finding{}
+}
+
+func (r Rules) senderForged(c *evidence.Case) finding {
+	if c.From.IsNull() {
+		return finding{} // no file is asked about it, and a bounce must be taken (RFC 5321, 4.5.5)
+	}
+	return byPolicy(&c.SenderPolicy, replyForged, replyForgedNow).about(c.From.String())
 }
 
 func (r Rules) relayDenied(c *evidence.Case) finding {

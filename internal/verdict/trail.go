@@ -37,13 +37,15 @@ func (v Verdict) Steps(c evidence.Case) []Step {
 func describe(r Rule, c *evidence.Case) string {
 	switch r {
 	case ClientBlocked:
-		return choose(c.Blocked, "refused by the operator", "not refused")
+		return choose(c.Blocked, "refused by the operator", describePolicy(&c.ClientPolicy))
 	case TooManyConnections:
 		return choose(c.TooMany, "over the limit", "within the limit")
 	case EarlyTalker:
 		return choose(c.Early, "talked before the greeting", "waited for the greeting")
 	case CommandAbuse:
 		return choose(c.Abuse, "too many errors or commands", "no abuse")
+	case SenderForged:
+		return choose(c.From.IsNull(), "null sender", describePolicy(&c.SenderPolicy))
 	case RelayDenied:
 		if c.OurDomain == evidence.Unknown && !c.NoDomain {
 			return "nobody looked whether the domain is ours"
@@ -84,6 +86,27 @@ func choose(yes bool, a, b string) string {
 		return a
 	}
 	return b
+}
+
+// describePolicy names the line that decided, and what it says.
+func describePolicy(p *evidence.Policy) string {
+	if p.Word == evidence.NothingSaid {
+		return "not refused"
+	}
+	s := p.Word.String()
+	if p.File != "" {
+		s += " by " + p.File
+		if p.Line > 0 {
+			s += fmt.Sprintf(":%d", p.Line)
+		}
+	}
+	switch {
+	case !p.Reply.IsZero():
+		s += ": " + p.Reply.String()
+	case p.Detail != "":
+		s += ": " + p.Detail
+	}
+	return s
 }
 
 func nullSender(c *evidence.Case) string {

@@ -14,6 +14,7 @@ const (
 	TooManyConnections               // the client has too many connections open
 	EarlyTalker                      // the client talked before the banner
 	CommandAbuse                     // too many errors or commands, or not SMTP at all
+	SenderForged                     // the operator refuses this sender
 	RelayDenied                      // the recipient's domain is not ours
 	NullSenderRecipients             // a bounce has one recipient
 	RecipientSyntax                  // the recipient is no address that could be delivered to
@@ -32,7 +33,7 @@ const (
 )
 
 var ruleNames = [rules]string{
-	"client-blocked", "too-many-connections", "early-talker", "command-abuse",
+	"client-blocked", "too-many-connections", "early-talker", "command-abuse", "sender-forged",
 	"relay-denied", "null-sender-recipients", "recipient-syntax",
 	"recipient-missing", "recipient-unverified", "other-route", "downstream-recipient",
 	"message-size", "message-lines", "message-loop",

@@ -39,18 +39,31 @@ func anyStatus(t *rapid.T, label string) mail.Status {
 	}
 }
 
+// anyPolicy draws what a file may say, seldom, and with replies that disagree with it.
+func anyPolicy(t *rapid.T, label string) evidence.Policy {
+	if rapid.IntRange(0, 4).Draw(t, label+" policy") < 4 {
+		return evidence.Policy{}
+	}
+	return evidence.Policy{
+		Word: evidence.Word(rapid.IntRange(0, evidence.NumWords-1).Draw(t, label+" word")),
+		File: "/etc/mail/access", Line: rapid.IntRange(0, 9).Draw(t, label+" line"),
+		Reply: rapid.SampledFrom([]mail.Reply{{}, mail.MustReply(550, "5.7.1", "go away"), mail.MustReply(451, "4.7.1", "later")}).Draw(t, label+" reply"),
+	}
+}
+
 // anyCase draws any case whatsoever, however little sense it makes.
 func anyCase(t *rapid.T) evidence.Case {
 	no := func(label string) bool { return rapid.IntRange(0, 9).Draw(t, label) == 9 } // seldom, so that later rules get their turn
 	c := evidence.Case{
-		Stage:      rapid.SampledFrom(often(evidence.StageRcpt, evidence.StageData, evidence.StageConnect, evidence.StageHelo, evidence.StageMail)).Draw(t, "stage"),
-		Door:       rapid.OneOf(rapid.Just(evidence.DoorSMTP), rapid.Map(rapid.IntRange(0, evidence.NumDoors-1), func(i int) evidence.Door { return evidence.Door(i) })).Draw(t, "door"),
-		Mode:       rapid.SampledFrom([]evidence.Mode{evidence.Enforce, evidence.Watch}).Draw(t, "mode"),
-		Client:     evidence.Client{Addr: netip.MustParseAddr("192.0.2.1"), Helo: rapid.String().Draw(t, "helo")},
-		Early:      no("early"),
-		TooMany:    no("too many"),
-		Blocked:    no("blocked"),
-		Abuse:      no("abuse"),
+		Stage:        rapid.SampledFrom(often(evidence.StageRcpt, evidence.StageData, evidence.StageConnect, evidence.StageHelo, evidence.StageMail)).Draw(t, "stage"),
+		Door:         rapid.OneOf(rapid.Just(evidence.DoorSMTP), rapid.Map(rapid.IntRange(0, evidence.NumDoors-1), func(i int) evidence.Door { return evidence.Door(i) })).Draw(t, "door"),
+		Mode:         rapid.SampledFrom([]evidence.Mode{evidence.Enforce, evidence.Watch}).Draw(t, "mode"),
+		Client:       evidence.Client{Addr: netip.MustParseAddr("192.0.2.1"), Helo: rapid.String().Draw(t, "helo")},
+		Early:        no("early"),
+		TooMany:      no("too many"),
+		Blocked:      no("blocked"),
+		Abuse:        no("abuse"),
+		ClientPolicy: anyPolicy(t, "client"), SenderPolicy: anyPolicy(t, "sender"),
 		FromGiven:  rapid.Bool().Draw(t, "from given"),
 		RcptCount:  rapid.IntRange(0, 3).Draw(t, "recipients"),
 		OurDomain:  rapid.SampledFrom(often(evidence.Yes, evidence.Yes, evidence.No, evidence.Unknown)).Draw(t, "our domain"),
@@ -98,7 +111,8 @@ func someone(s string) mail.Address {
 
 // permanent says, for each rule that may say 5xx, what must be known for it.
 var permanent = map[verdict.Rule]func(*evidence.Case) bool{
-	verdict.ClientBlocked:   func(c *evidence.Case) bool { return c.Blocked },
+	verdict.ClientBlocked:   func(c *evidence.Case) bool { return c.Blocked || c.ClientPolicy.Word == evidence.Refused },
+	verdict.SenderForged:    func(c *evidence.Case) bool { return !c.From.IsNull() && c.SenderPolicy.Word == evidence.Refused },
 	verdict.EarlyTalker:     func(c *evidence.Case) bool { return c.Early },
 	verdict.RelayDenied:     func(c *evidence.Case) bool { return c.OurDomain == evidence.No },
 	verdict.RecipientSyntax: func(c *evidence.Case) bool { return c.NoDomain },

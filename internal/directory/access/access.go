@@ -94,13 +94,6 @@ func (s *Source) State() watch.State { return s.file.State() }
 // Warnings are about lines that are allowed and probably not meant.
 func (s *Source) Warnings() []*watch.Mistake { return s.file.Get().warnings }
 
-// Senders are the From: lines of an access file, in their order.
-func (s *Source) Senders() []Rule { return s.file.Get().senders }
-
-// Clients are the Connect: lines of an access file, and its untagged lines with an IP
-// address or network, in their order.
-func (s *Source) Clients() []Rule { return s.file.Get().clients }
-
 // Size is how many octets the recipients take in memory.
 func (s *Source) Size() int { return s.file.Get().keys.Size() }
 

@@ -14,19 +14,28 @@ import (
 
 // content is what a source answers from. It is immutable.
 type content struct {
-	keys    *table.Table // a tag, and an address, user@, @domain or domain
+	path    string
+	keys    *table.Table // a tag, and an address, user@, @domain, domain or network
 	actions []action     // by the value in keys
+	// lines are those of an access file that may decide about senders and clients: all
+	// that are tagged so, and the untagged ones but for recipients who exist.
+	lines map[table.Hash]int32
 	// What there is at all, so that the rest need not be looked for.
-	tagged, untagged, users, plus bool
+	seen                            [tags]bool
+	users, plus, brackets, networks bool
 
-	senders, clients []Rule
-	warnings         []*watch.Mistake
+	warnings []*watch.Mistake
 }
 
-// tags in the keys of a table.
+// tag is the first octet of a key in a table.
+type tag byte
+
 const (
-	tagTo   = 't'
-	tagNone = 'u'
+	tagNone tag = iota
+	tagTo
+	tagFrom
+	tagConnect
+	tags
 )
 
 const (
@@ -39,13 +48,12 @@ const (
 // reader makes a content.
 type reader struct {
 	*content
-	path      string
 	canonical func(string) string
 	index     map[action]uint16
 	mistakes  []error
 	line      int
 
-	ignored            map[string]bool     // tags that were warned of
+	warned             map[string]bool     // of what is warned once a file
 	virtual, catchAlls []link              // lines of a virtusertable that name another address
 	domains            map[string]struct{} // of the keys of a virtusertable
 	logical            logical
@@ -54,8 +62,8 @@ type reader struct {
 func parser(kind Kind, path string, canonical func(string) string, log *slog.Logger) watch.Parser[content] {
 	return func(in io.Reader, lines int) (*content, int, error) {
 		r := &reader{
-			content: &content{keys: table.New(lines)}, path: path, canonical: canonical,
-			index: map[action]uint16{}, ignored: map[string]bool{}, domains: map[string]struct{}{},
+			content: &content{path: path, keys: table.New(lines), lines: map[table.Hash]int32{}}, canonical: canonical,
+			index: map[action]uint16{}, warned: map[string]bool{}, domains: map[string]struct{}{},
 		}
 		if err := r.all(kind, in, lines); err != nil {
 			return nil, 0, err
@@ -63,7 +71,7 @@ func parser(kind Kind, path string, canonical func(string) string, log *slog.Log
 		for _, w := range r.warnings {
 			log.Warn("a line of recipients is probably not meant so", "file", w.File, "line", w.Line, "warning", w.Message)
 		}
-		return r.content, r.keys.Len() + len(r.senders) + len(r.clients), nil
+		return r.content, r.keys.Len(), nil
 	}
 }
 
@@ -117,7 +125,7 @@ func (r *reader) split(line string) (key, value string, ok bool) {
 
 // put adds a key. The first of two lines holds, as with makemap; two that differ are
 // warned of.
-func (r *reader) put(tag byte, key string, a action) (h table.Hash, fresh bool) {
+func (r *reader) put(t tag, key string, a action) (h table.Hash, fresh bool) {
 	n, known := r.index[a]
 	if !known {
 		if len(r.actions) >= maxActions {
@@ -128,17 +136,13 @@ func (r *reader) put(tag byte, key string, a action) (h table.Hash, fresh bool) 
 		r.actions = append(r.actions, a)
 		r.index[a] = n
 	}
-	if tag == tagTo {
-		r.tagged = true
-	} else {
-		r.untagged = true
-	}
+	r.seen[t] = true
 	var buf [400]byte
-	full := append(append(buf[:0], tag), key...)
+	full := append(append(buf[:0], byte(t)), key...)
 	h = r.keys.HashBytes(full)
 	if !r.keys.Insert(h, n) {
 		if before, _ := r.keys.Get(full); before != n {
-			r.warn("%s stands in an earlier line with another value, and that one holds", key)
+			r.warn("%s stands in an earlier line with another value, and that one holds", shown(key))
 		}
 		return h, false
 	}
@@ -183,14 +187,22 @@ func (r *reader) warn(format string, args ...any) {
 	}
 }
 
+// warnOnce warns of the first line of a kind.
+func (r *reader) warnOnce(kind, format string, args ...any) {
+	if !r.warned[kind] {
+		r.warned[kind] = true
+		r.warn(format, args...)
+	}
+}
+
 func (r *reader) mistake(format string, args ...any) *watch.Mistake {
 	return &watch.Mistake{File: r.path, Line: r.line, Message: fmt.Sprintf(format, args...)}
 }
 
 // get looks a key up that is put together of its parts, without allocating.
-func (c *content) get(tag byte, a, b, d string) (action *action, found bool) {
+func (c *content) get(t tag, a, b, d string) (action *action, found bool) {
 	var buf [400]byte
-	key := append(append(append(append(buf[:0], tag), a...), b...), d...)
+	key := append(append(append(append(buf[:0], byte(t)), a...), b...), d...)
 	n, found := c.keys.Get(key)
 	if !found {
 		return nil, false

@@ -1,26 +1,11 @@
 package access
 
 import (
-	"net/netip"
-	"strconv"
 	"strings"
 
 	"backstop/internal/directory"
 	"backstop/internal/evidence"
-	"backstop/internal/mail"
 )
-
-// Rule is a line of an access file about senders or clients.
-type Rule struct {
-	Line int
-	// Key is an address, user@ or a domain of a sender; a name or an address of a client.
-	// Folded, without the tag.
-	Key string
-	// Network is the client's address or network, where Key is one.
-	Network netip.Prefix
-	Verb    Verb
-	Reply   mail.Reply // of Refuse
-}
 
 // ignoredTags are for parts of Sendmail that have nothing to do with recipients.
 var ignoredTags = []string{
@@ -40,28 +25,27 @@ func (r *reader) accessLine(n int, line string) {
 	if tagged {
 		for _, t := range ignoredTags {
 			if tag == t { // the value is not shown: AuthInfo has passwords
-				if !r.ignored[t] {
-					r.warn("lines with %s: are not used here", tag)
-				}
-				r.ignored[t] = true
+				r.warnOnce(t, "lines with %s: are not used here", tag)
 				return
 			}
 		}
 	}
-	a, err := parseValue(value)
+	about := addressing
+	if tag == "from" || tag == "connect" {
+		about = security
+	}
+	a, err := parseValue(value, about)
 	if err != nil {
 		r.wrong("%q: %v", key, err)
 		return
 	}
 	switch {
-	case !tagged || tag == "ipv6":
-		r.untaggedKey(key, a)
+	case !tagged || tag == "ipv6" || tag == "[ipv6":
+		r.untagged(key, value, a)
 	case tag == "to":
 		r.recipient(tagTo, rest, a)
 	case tag == "from":
-		if name, ok := r.key(rest); ok {
-			r.senders = append(r.senders, Rule{Line: n, Key: name, Verb: a.verb, Reply: a.reply})
-		}
+		r.sender(rest, a)
 	case tag == "connect":
 		r.client(rest, a)
 	default:
@@ -69,41 +53,49 @@ func (r *reader) accessLine(n int, line string) {
 	}
 }
 
-func (r *reader) untaggedKey(key string, a action) {
-	if _, ip := network(key); ip {
-		r.client(key, a)
+// untagged adds a line about recipients, senders and clients alike.
+func (r *reader) untagged(key, value string, a action) {
+	if a.verb == Refuse {
+		if p, err := parseValue(value, security); err == nil && p.reply != a.reply {
+			a.party = p.reply
+		}
+	}
+	if net, bracketed, ok := network(key); ok {
+		r.network(tagNone, net, bracketed, a)
 		return
 	}
 	r.recipient(tagNone, key, a)
 }
 
-func (r *reader) client(key string, a action) {
-	rule := Rule{Line: r.line, Key: strings.ToLower(key), Verb: a.verb, Reply: a.reply}
-	net, ok := network(key)
-	if ok {
-		rule.Network = net
-	} else if rule.Key, ok = r.domain(key); !ok {
-		return
-	}
-	r.clients = append(r.clients, rule)
-}
-
 // recipient adds a line about recipients.
-func (r *reader) recipient(tag byte, key string, a action) {
+func (r *reader) recipient(t tag, key string, a action) {
 	name, ok := r.key(key)
 	if !ok {
 		return
 	}
 	at := strings.LastIndexByte(name, '@')
+	yes := a.verb == OK || a.verb == Relay
 	switch {
-	case at < 0 && (a.verb == OK || a.verb == Relay):
+	case at < 0 && yes:
 		r.warn("%s accepts everybody at %s and below, which makes backscatter: name the users, or a source behind this one", a.verb, name)
 	case a.verb == Discard:
 		r.warn("DISCARD would take the mail and throw it away; here it is refused, so that its sender hears of it")
 	}
+	if t == tagNone && at < 0 && a.party.IsZero() && a.reply.Status().Subject == uint16(addressing) {
+		r.warn("without a tag this line refuses senders and clients of %s as well, in the same words; for recipients alone write To:%s", name, name)
+	}
+	r.forms(name)
+	h, fresh := r.put(t, name, a)
+	if fresh && t == tagNone && !(yes && at >= 0) {
+		r.lines[h] = int32(r.line)
+	}
+}
+
+// forms notes which kinds of key there are.
+func (r *reader) forms(name string) {
+	at := strings.LastIndexByte(name, '@')
 	r.users = r.users || at == len(name)-1 && at > 0
 	r.plus = r.plus || strings.IndexByte(name, '+') >= 0
-	r.put(tag, name, a)
 }
 
 // key folds user@domain, user@ or a domain.
@@ -127,78 +119,64 @@ func (r *reader) key(text string) (name string, ok bool) {
 	return r.domain(text)
 }
 
-// network reads an address or its beginning, cut at an octet ("192.0.2") or, after
-// IPv6:, at a group ("IPv6:2001:db8"), with or without brackets.
-func network(key string) (netip.Prefix, bool) {
-	s := strings.TrimSuffix(strings.TrimPrefix(key, "["), "]")
-	if v6, ok := cutFold(s, "IPv6:"); ok {
-		if a, err := netip.ParseAddr(v6); err == nil && a.Is6() && a.Zone() == "" {
-			return netip.PrefixFrom(a, 128), true
-		}
-		groups := strings.Count(v6, ":") + 1
-		a, err := netip.ParseAddr(v6 + "::")
-		if err != nil || a.Zone() != "" || strings.Contains(v6, "::") {
-			return netip.Prefix{}, false
-		}
-		return netip.PrefixFrom(a, 16*groups), true
-	}
-	parts := strings.Split(s, ".")
-	if len(parts) > 4 {
-		return netip.Prefix{}, false
-	}
-	var octets [4]byte
-	for i, p := range parts {
-		v, err := strconv.ParseUint(p, 10, 8)
-		if err != nil {
-			return netip.Prefix{}, false
-		}
-		octets[i] = byte(v)
-	}
-	return netip.PrefixFrom(netip.AddrFrom4(octets), 8*len(parts)), true
-}
-
 // access looks a recipient up as Sendmail's SearchList does (cf/m4/proto.m4: F, U, D).
 func (c *content) access(key string) directory.Ruling {
-	at := strings.LastIndexByte(key, '@')
-	if at <= 0 {
+	h := c.search(tagTo, key)
+	if h.action == nil {
 		return directory.Ruling{}
 	}
+	return ruling(h.action, h.exact)
+}
+
+// hit is the line that a search ended at; the zero value is none.
+type hit struct {
+	action  *action
+	tag     tag
+	a, b, d string // its key
+	exact   bool   // it names the user
+}
+
+// search looks for an address with a tag and without.
+func (c *content) search(t tag, key string) hit {
+	at := strings.LastIndexByte(key, '@')
+	if at <= 0 {
+		return hit{}
+	}
 	local, domain := key[:at], key[at+1:]
-	if a := c.address(local, domain); a != nil {
-		return ruling(a, true)
+	if h := c.address(t, local, domain); h.action != nil {
+		return h
 	}
 	if c.users {
-		if a := c.address(local, ""); a != nil {
-			return ruling(a, true)
+		if h := c.address(t, local, ""); h.action != nil {
+			return h
 		}
 	}
-	for {
-		if a := c.either(domain, "", ""); a != nil {
-			return ruling(a, false)
+	return c.domain(t, domain)
+}
+
+// domain tries a domain and its parents.
+func (c *content) domain(t tag, domain string) hit {
+	for domain != "" {
+		if h := c.either(t, domain, "", ""); h.action != nil {
+			return h
 		}
-		_, parent, ok := strings.Cut(domain, ".")
-		if !ok {
-			return directory.Ruling{}
-		}
-		domain = parent
+		_, domain, _ = strings.Cut(domain, ".")
 	}
+	return hit{}
 }
 
 // address tries local@domain, and for user+detail user+*@domain and user@domain.
-func (c *content) address(local, domain string) *action {
-	if a := c.either(local, "@", domain); a != nil {
-		return a
-	}
+func (c *content) address(t tag, local, domain string) hit {
+	h := c.either(t, local, "@", domain)
 	plus := detail(local)
-	if plus < 0 {
-		return nil
+	if h.action == nil && plus >= 0 && c.plus {
+		h = c.either(t, local[:plus], "+*@", domain)
 	}
-	if c.plus {
-		if a := c.either(local[:plus], "+*@", domain); a != nil {
-			return a
-		}
+	if h.action == nil && plus >= 0 {
+		h = c.either(t, local[:plus], "@", domain)
 	}
-	return c.either(local[:plus], "@", domain)
+	h.exact = h.action != nil
+	return h
 }
 
 // detail is where the +detail of a local part begins, or -1. The user is never empty.
@@ -212,19 +190,17 @@ func detail(local string) int {
 	return -1
 }
 
-// either tries a key with the tag To:, and without a tag.
-func (c *content) either(a, b, d string) *action {
-	if c.tagged {
-		if found, ok := c.get(tagTo, a, b, d); ok {
-			return found
+// either tries a key with a tag, and without one.
+func (c *content) either(t tag, a, b, d string) hit {
+	for _, t := range [...]tag{t, tagNone} {
+		if !c.seen[t] {
+			continue
+		}
+		if found, ok := c.get(t, a, b, d); ok {
+			return hit{action: found, tag: t, a: a, b: b, d: d}
 		}
 	}
-	if c.untagged {
-		if found, ok := c.get(tagNone, a, b, d); ok {
-			return found
-		}
-	}
-	return nil
+	return hit{}
 }
 
 // ruling is what an action means for a recipient; exact: its line names him.

@@ -32,6 +32,7 @@ type action struct {
 	verb   Verb
 	reply  mail.Reply // of Refuse
 	said   string     // of Refuse: the reply as a line, made once
+	party  mail.Reply // of Refuse in an untagged line: the reply to a sender or client, where that is another one
 	target string     // of rewrite: with %1, %2, %3
 }
 
@@ -42,8 +43,16 @@ var words = []struct {
 
 const known = "a value is OK, RELAY, REJECT, DISCARD, SKIP, a code and a text (550 text), ERROR:550 text or ERROR:5.1.1:550 text"
 
+// subject is what a status says the fault is about, where the file does not tell (RFC 3463, 3).
+type subject uint16
+
+const (
+	addressing subject = 1 // of a recipient: X.1.1, no such mailbox
+	security   subject = 7 // of a sender or client: X.7.1, not authorised
+)
+
 // parseValue reads the right-hand side of an access file.
-func parseValue(s string) (action, error) {
+func parseValue(s string, about subject) (action, error) {
 	for _, w := range words {
 		if strings.EqualFold(s, w.text) {
 			return action{verb: w.verb}, nil
@@ -53,23 +62,23 @@ func parseValue(s string) (action, error) {
 		return action{}, errors.New("QUARANTINE would keep the message in a queue, and there is none here; refuse it, or let it through")
 	}
 	if rest, ok := cutFold(s, "ERROR:"); ok {
-		return parseError(rest)
+		return parseError(rest, about)
 	}
 	text := unquote(s)
 	if len(text) < 3 || !digits(text[:3]) {
 		return action{}, fmt.Errorf("%q is not understood; %s", s, known)
 	}
-	return newReply(mail.Status{}, text)
+	return newReply(mail.Status{}, text, about)
 }
 
 // parseError reads what follows ERROR: in an access file, [D.S.N:]text.
-func parseError(s string) (action, error) {
+func parseError(s string, about subject) (action, error) {
 	if head, text, ok := strings.Cut(s, ":"); ok {
 		if status, err := mail.ParseStatus(strings.TrimSpace(head)); err == nil {
-			return newReply(status, unquote(strings.TrimSpace(text)))
+			return newReply(status, unquote(strings.TrimSpace(text)), about)
 		}
 	}
-	return newReply(mail.Status{}, unquote(strings.TrimSpace(s)))
+	return newReply(mail.Status{}, unquote(strings.TrimSpace(s)), about)
 }
 
 // exits are the words that a virtusertable may have for a status, with Sendmail's
@@ -88,14 +97,14 @@ func parseVirtualError(s string) (action, error) {
 			if err != nil {
 				return action{}, err
 			}
-			return newReply(status, unquote(strings.TrimSpace(text)))
+			return newReply(status, unquote(strings.TrimSpace(text)), addressing)
 		}
 	}
-	return parseError(s)
+	return parseError(s, addressing)
 }
 
 // newReply makes a reply of "550 5.1.1 text". What stands in the text goes before status.
-func newReply(status mail.Status, text string) (action, error) {
+func newReply(status mail.Status, text string, about subject) (action, error) {
 	code := 0
 	head, rest, _ := strings.Cut(text, " ")
 	if len(head) == 3 && digits(head) {
@@ -111,7 +120,7 @@ func newReply(status mail.Status, text string) (action, error) {
 	case code == 0 && status.IsZero():
 		return action{}, fmt.Errorf("%q has neither a code nor a status, so a sender could not tell what it means; write ERROR:5.1.1:550 and the text", text)
 	case code == 421 || code != 0 && code/100 != 4 && code/100 != 5:
-		return action{}, fmt.Errorf("%d is no code with which a recipient can be refused; write 550, or 450 for not now", code)
+		return action{}, fmt.Errorf("%d is no code with which mail can be refused; write 550, or 450 for not now", code)
 	case strings.ContainsFunc(text, func(c rune) bool { return c >= 0x80 }):
 		return action{}, fmt.Errorf("the text %q of the reply is not ASCII (RFC 5321, 4.2.1)", text)
 	case text == "":
@@ -120,8 +129,8 @@ func newReply(status mail.Status, text string) (action, error) {
 		return action{}, fmt.Errorf("the status %v is a success, and this is an error", status)
 	case code == 0:
 		code = int(status.Class)*100 + 50
-	case status.IsZero(): // the recipient is at fault, and somebody may read the status alone
-		status = mail.Status{Class: uint16(code / 100), Subject: 1, Detail: 1}
+	case status.IsZero(): // somebody may read the status alone
+		status = mail.Status{Class: uint16(code / 100), Subject: uint16(about), Detail: 1}
 	}
 	r, err := mail.NewReply(code, status, text)
 	return action{verb: Refuse, reply: r, said: r.String()}, err

@@ -16,6 +16,7 @@ type SendmailOptions struct {
 	Access        string   // the access text; "": none
 	Virtusertable string   // the text of the virtual users; "": none
 	Local         []string // domains that it delivers itself
+	Delay         bool     // judges client and sender at RCPT, as Debian's configuration has it
 }
 
 // Sendmail is Sendmail's own rules, made by its own macros, over maps made by its
@@ -47,6 +48,10 @@ func NewSendmail(t testing.TB, o SendmailOptions) *Sendmail {
 func (s *Sendmail) path(name string) string { return filepath.Join(s.dir, name) }
 
 func (s *Sendmail) macros(o SendmailOptions) string {
+	delay := "dnl"
+	if o.Delay {
+		delay = "FEATURE(`delay_checks', `friend', `n')dnl"
+	}
 	return `divert(0)dnl
 OSTYPE(` + "`linux'" + `)dnl
 define(` + "`confDOMAIN_NAME', `" + sendmailName + `')dnl
@@ -55,6 +60,8 @@ define(` + "`confDONT_BLAME_SENDMAIL', `GroupWritableDirPathSafe,MapInUnsafeDirP
 FEATURE(` + "`nocanonify'" + `)dnl
 FEATURE(` + "`access_db', `hash -T<TMPF> " + s.path("access") + "', `skip', `relaytofulladdress'" + `)dnl
 FEATURE(` + "`blocklist_recipients'" + `)dnl
+FEATURE(` + "`accept_unresolvable_domains'" + `)dnl
+` + delay + `
 FEATURE(` + "`virtusertable', `hash " + s.path("virtuser") + `')dnl
 LOCAL_DOMAIN(` + "`" + strings.Join(o.Local, " ") + `')dnl
 MAILER(` + "`smtp'" + `)dnl
@@ -67,7 +74,8 @@ R$* $$| $*	$: $1 $| $2
 const sendmailName = "sendmail.test"
 
 // Ask asks in test mode, one question a line as in "check_rcpt user@example.com" or
-// "3,0 user@example.com", as a stranger from 192.0.2.1, and returns what each printed.
+// "3,0 user@example.com", as a stranger from 192.0.2.1, and returns what each printed. A
+// question may begin with lines that define macros, ".D{client_addr}203.0.113.7".
 func (s *Sendmail) Ask(questions ...string) []string {
 	s.t.Helper()
 	in := ".D{client_addr}192.0.2.1\n.D{client_name}peer.test\n.D{client_resolve}OK\n" + strings.Join(questions, "\n") + "\n"
