@@ -7,18 +7,20 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
+	"backstop/internal/daemon"
 	"backstop/internal/directory"
 )
 
 func (a *app) directory() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "directory",
-		Short:   "What the running daemon remembers about recipients",
-		Example: "  backstop directory stat\n  backstop directory forget bob@example.com",
+		Short:   "What is known about recipients: show it, bring it in, write it out, forget it",
+		Example: "  backstop directory stat\n  backstop directory import users.csv\n  backstop directory export --format postfix",
 	}
-	c.AddCommand(a.directoryStat(), a.directoryForget())
+	c.AddCommand(a.directoryStat(), a.directoryImport(), a.directoryExport(), a.directoryForget())
 	group(c)
 	return c
 }
@@ -27,40 +29,57 @@ func (a *app) directoryStat() *cobra.Command {
 	var state string
 	c := &cobra.Command{
 		Use:     "stat",
-		Short:   "Print how many answers are remembered, and how old they are, by domain",
+		Short:   "Print how many answers are remembered and recipients listed, by domain",
 		Example: "  backstop directory stat --json",
 		Args:    wants(0, 0, "no argument"),
 		RunE: func(c *cobra.Command, _ []string) error {
-			daemon, err := a.dial(state)
+			running, err := a.dial(state)
 			if err != nil {
 				return err
 			}
 			var answer json.RawMessage
-			if err := daemon.ask(c.Context(), http.MethodGet, "/directory/stat", nil, &answer); err != nil {
+			if err := running.ask(c.Context(), http.MethodGet, "/directory/stat", nil, &answer); err != nil {
 				return err
 			}
 			if a.json {
 				return a.printJSON(answer)
 			}
-			var stats []directory.DomainStat
+			var stats []daemon.DomainStat
 			if err := json.Unmarshal(answer, &stats); err != nil {
 				return err
 			}
-			if len(stats) == 0 {
-				a.printf("nothing is remembered yet\n")
-				return nil
-			}
-			t := a.table("domain", "exists", "missing", "oldest", "newest")
-			now := time.Now()
-			for _, s := range stats {
-				t.AppendRow([]any{s.Domain, s.Exists, s.Missing, ago(now, s.Oldest), ago(now, s.Newest)})
-			}
-			a.printTable(t)
+			a.printStat(stats, time.Now())
 			return nil
 		},
 	}
 	stateFlag(c, &state)
 	return c
+}
+
+// printStat prints what is remembered, and below it what listed sources have.
+func (a *app) printStat(stats []daemon.DomainStat, now time.Time) {
+	remembered := a.table("domain", "exists", "missing", "oldest", "newest")
+	listed := a.table("domain", "entries", "read", "source")
+	for _, s := range stats {
+		if s.Exists+s.Missing > 0 {
+			remembered.AppendRow(table.Row{s.Domain, s.Exists, s.Missing, ago(now, s.Oldest), ago(now, s.Newest)})
+		}
+		for _, l := range s.Listed {
+			entries := fmt.Sprint(l.Entries)
+			if l.Whole {
+				entries += " in all"
+			}
+			listed.AppendRow(table.Row{s.Domain, entries, ago(now, l.Read), l.Source})
+		}
+	}
+	if remembered.Length() == 0 {
+		a.printf("nothing is remembered yet\n")
+	}
+	a.printTable(remembered)
+	if listed.Length() > 0 {
+		a.printf("\nlisted:\n")
+		a.printTable(listed)
+	}
 }
 
 func (a *app) directoryForget() *cobra.Command {
@@ -84,14 +103,14 @@ func (a *app) directoryForget() *cobra.Command {
 					return hint("write user@domain, @domain, or --all", "%w", err)
 				}
 			}
-			daemon, err := a.dial(state)
+			running, err := a.dial(state)
 			if err != nil {
 				return err
 			}
 			total := 0
 			for _, what := range args {
 				var answer struct{ Forgotten int }
-				if err := daemon.ask(c.Context(), http.MethodPost, "/directory/forget", url.Values{"what": {what}}, &answer); err != nil {
+				if err := running.ask(c.Context(), http.MethodPost, "/directory/forget", url.Values{"what": {what}}, &answer); err != nil {
 					return err
 				}
 				total += answer.Forgotten

@@ -17,7 +17,7 @@ func onTerminal(w any) bool {
 }
 
 // progress shows on a terminal, once work has taken a second, that it goes on:
-// text and, where there is a count, how far. On anything else it is silent. The
+// text and, where there is a count, how far (total 0: nobody knows of how many). On anything else it is silent. The
 // function returned ends it and wipes its line.
 func progress(w io.Writer, text string, count func() (done, total int)) (stop func()) {
 	if !onTerminal(w) {
@@ -37,11 +37,12 @@ func progress(w io.Writer, text string, count func() (done, total int)) (stop fu
 				return
 			case <-tick.C:
 			}
-			if count != nil {
-				done, total := count()
+			if count == nil {
+				fmt.Fprintf(w, "\r\x1b[K%s, %d s", text, seconds)
+			} else if done, total := count(); total > 0 {
 				fmt.Fprintf(w, "\r\x1b[K%s: %d of %d", text, done, total)
 			} else {
-				fmt.Fprintf(w, "\r\x1b[K%s, %d s", text, seconds)
+				fmt.Fprintf(w, "\r\x1b[K%s: %d", text, done)
 			}
 		}
 	}()

@@ -173,7 +173,7 @@ func (g *gathering) from(ctx context.Context, p *place) error {
 	}
 	switch _, anybody := p.source.(directory.Anybody); {
 	case anybody:
-		return g.cannot(p, "it accepts everybody and knows nobody", "export the other domains by name, with --domain")
+		return g.cannot(p, p.names(), "it accepts everybody and knows nobody", "export the other domains by name, with --domain")
 	case ok && puller != nil:
 		_, err := puller.Full(ctx, &names{g, p, take})
 		if err != nil {
@@ -181,23 +181,27 @@ func (g *gathering) from(ctx context.Context, p *place) error {
 		}
 		return nil
 	case !g.q.Remembered:
-		return g.cannot(p, "it says who exists only when asked about somebody", "--remembered exports those whom it is remembered to have said exist; --source NAME takes one source alone")
+		return g.cannot(p, p.names(), "it says who exists only when asked about somebody", "--remembered exports those whom it is remembered to have said exist; --source NAME takes one source alone")
 	}
 	return g.remembered(p, take)
 }
 
 // namesAll makes sure that no line of a file says yes to anybody: nobody can write these down.
 func (g *gathering) namesAll(p *place) error {
+	var blind []string
 	for _, at := range p.sorted() {
 		f, ok := at.source.(*access.Source)
 		if !ok {
 			continue
 		}
 		if r := f.Rule("nobody.can.have.this.name@" + at.domain); r.Standing == evidence.Exists && r.Blind {
-			return g.cannot(p, fmt.Sprintf("a line of it accepts everybody at %s, so its users are not all named", at.domain), "name the users in it, or export the other domains with --domain")
+			blind = append(blind, at.domain)
 		}
 	}
-	return nil
+	if blind == nil {
+		return nil
+	}
+	return g.cannot(p, blind, "a line of it accepts everybody there, so its users are not all named", "name the users in it, or export the other domains with --domain")
 }
 
 func (p *place) sorted() []*seat {
@@ -209,13 +213,18 @@ func (p *place) sorted() []*seat {
 	return seats
 }
 
-func (g *gathering) cannot(p *place, why, advice string) error {
-	if g.advice == "" {
-		g.advice = advice
-	}
-	var names []string
+// names are the place's domains.
+func (p *place) names() (names []string) {
 	for _, at := range p.sorted() {
 		names = append(names, at.domain)
+	}
+	return names
+}
+
+// cannot is the error for a place that has no list of the recipients of these domains.
+func (g *gathering) cannot(p *place, names []string, why, advice string) error {
+	if g.advice == "" {
+		g.advice = advice
 	}
 	const few = 3
 	if n := len(names); n > few {
