@@ -32,6 +32,8 @@ func dispatch(args []string) error {
 			return floodMain(args[1:])
 		case "list":
 			return listMain(args[1:])
+		case "swap":
+			return swapMain(args[1:])
 		}
 	}
 	opts, err := parseFlags(args)
@@ -55,6 +57,7 @@ type options struct {
 	backstop string
 	cache    string
 	profile  bool
+	patience time.Duration
 }
 
 func parseFlags(args []string) (options, error) {
@@ -71,6 +74,7 @@ func parseFlags(args []string) (options, error) {
 	flags.StringVar(&o.backstop, "backstop", "bin/backstop", "the program under test")
 	flags.StringVar(&o.cache, "cache", ".deps/bench", "where lists and maps are kept for the next run")
 	flags.BoolVar(&o.profile, "profile", true, "name the three largest items of our profile, where perf(1) works")
+	flags.DurationVar(&o.patience, "patience", 3*time.Minute, "row maps: how long a map may take to be built (cdb of 10 M: up to half an hour)")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -86,8 +90,8 @@ func parseFlags(args []string) (options, error) {
 		}
 	}
 	o.rounds, o.round = defaults(o)
-	if o.rounds < 1 || o.round <= 0 || o.clients < 1 || o.listed < 1 || o.listed > 10_000_000 {
-		return o, errors.New("-rounds, -time, -clients and -listed must be positive, and -listed at most 10000000")
+	if o.rounds < 1 || o.round <= 0 || o.clients < 1 || o.listed < 1 || o.listed > 10_000_000 || o.patience <= 0 {
+		return o, errors.New("-rounds, -time, -clients, -patience and -listed must be positive, and -listed at most 10000000")
 	}
 	return o, nil
 }

@@ -133,7 +133,10 @@ func (f *figure) describe() string {
 	if f.PerSecond > 0 {
 		parts = append(parts, fmt.Sprintf("%.0f a second", f.PerSecond))
 	}
-	if f.Latency != nil {
+	if f.Latency != nil && f.Latency.P999 > 0 {
+		parts = append(parts, fmt.Sprintf("p50 %s, p99 %s, p99.9 %s, longest %s of %d", short(f.Latency.P50), short(f.Latency.P99),
+			short(f.Latency.P999), short(f.Latency.Max), f.Latency.N))
+	} else if f.Latency != nil {
 		parts = append(parts, fmt.Sprintf("p50 %s, p99 %s", milliseconds(f.Latency.P50), milliseconds(f.Latency.P99)))
 	}
 	if f.LogBytes > 0 {

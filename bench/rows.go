@@ -19,7 +19,10 @@ var rows = []row{
 	{"pipelined", "the same with MAIL and RCPTs pipelined", rowPipelined},
 	{"message", "CPU of a session that passes one 4 KB message through", rowMessage},
 	{"first", "first answer for a recipient never seen, beyond the downstream's own time", rowFirst},
+	{"flat", "the same session with few and many recipients known", rowFlat},
 	{"list", "recipients in memory", rowList},
+	{"maps", "the same recipients as a list and as Postfix maps", rowMaps},
+	{"swap", "look-ups while the list is swapped", rowSwap},
 	{"idle", "10,000 idle connections", rowIdle},
 	{"flood", "p99 of good mail during a flood of unknown recipients", rowFlood},
 }

@@ -59,10 +59,11 @@ func percentile(sorted []time.Duration, p float64) time.Duration {
 
 // latency is the distribution of the times that the client saw.
 type latency struct {
-	P50 time.Duration `json:"p50_ns"`
-	P99 time.Duration `json:"p99_ns"`
-	Max time.Duration `json:"max_ns"`
-	N   int           `json:"n"`
+	P50  time.Duration `json:"p50_ns"`
+	P99  time.Duration `json:"p99_ns"`
+	P999 time.Duration `json:"p999_ns,omitempty"` // where there are enough samples for it to mean something
+	Max  time.Duration `json:"max_ns"`
+	N    int           `json:"n"`
 }
 
 // latencyOf sorts the samples in place and summarises them.
