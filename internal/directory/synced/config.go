@@ -96,7 +96,7 @@ type State struct {
 type Held struct {
 	At            time.Time // when that pull began
 	Before, After int       // addresses in all domains
-	Domains       []Loss    // which lose too much, in the order of the copy; none: the first pull brought nobody
+	Domains       []Loss    // which lose too much, the greatest loss first; none: the first pull brought nobody
 }
 
 // Loss is what a domain would lose.

@@ -1,7 +1,9 @@
 package synced
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"backstop/internal/directory/snapshot"
@@ -11,7 +13,7 @@ import (
 const tooMuch = 5
 
 // guard says what the new set would lose of the old one; nil: nothing to speak of. kept are the
-// addresses by domain that both have. base is nil where nothing is known of objects.
+// addresses by domain that both have.
 func (s *Source) guard(old, set *snapshot.Set, kept map[string]uint64, keptOthers uint64) *Held {
 	if old == nil {
 		if set.Len() == 0 {
@@ -36,6 +38,7 @@ func (s *Source) guard(old, set *snapshot.Set, kept map[string]uint64, keptOther
 	if len(h.Domains) == 0 {
 		return nil
 	}
+	slices.SortFunc(h.Domains, func(a, b Loss) int { return cmp.Or(b.Lost-a.Lost, strings.Compare(a.Domain, b.Domain)) })
 	return h
 }
 
