@@ -11,15 +11,23 @@
 // their own and are not counted. A round in which any reply was not the expected one counts for nothing: the row then
 // says what was answered.
 //
-//	go run ./bench               every row, some six minutes on two cores
-//	go run ./bench -quick        every row, coarse, under 90 seconds
-//	go run ./bench -only refuse  one row
+// Three rows are of another kind. maps builds and asks Postfix's LMDB and cdb of the same list with postmap, and ours in a process
+// of its own. flat has ours alone, with 1,000 to 10 M recipients known. swap changes a list under 100 clients that look up in
+// the same process; the peer is the same without a swap, and how long a client was kept from running is told apart from the
+// time of its look-up.
+//
+//	go run ./bench               every row, some twenty minutes on two cores
+//	go run ./bench -quick        every row, coarse, under four minutes
+//	go run ./bench -only refuse  one row; several with commas
+//	go run ./bench -only maps -patience 40m   with cdb of 10 M, which else is given up after 3 minutes
 //	go run ./bench -json FILE    the same figures for a program
 //
 // # Limits
 //
 // Linux only. Load generator and server share the machine, so that rates and latencies are those of a machine working for
-// both; CPU for each session is not much touched by that. Wall-clock rows need a machine with nothing else to do: the
+// both; CPU for each session is not much touched by that. The row maps wants 2.5 GB of disk for 10 M, in TMPDIR, and says so
+// where there is less. Postfix is asked there through a pipe, in which its reading and printing are counted; what they cost without
+// a look-up stands beside it. Wall-clock rows need a machine with nothing else to do: the
 // report says how busy it was at the start. Without Postfix, or with a `backstop` that does not start, the rows that need
 // it say so and stay empty. Nothing here is a pass or a fail: the exit code tells only whether the run could be made.
 package main

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // flatLimit is what the dearest size may cost, compared with the cheapest.
@@ -18,6 +19,12 @@ func rowFlat(ctx context.Context, b *bench, r result) []result {
 		sizes = sizes[:3]
 	}
 	defer os.RemoveAll(b.flatDir()) // after the gateways have stopped, which would complain
+	for _, n := range sizes {
+		if _, err := recipientList(b.flatDir(), n); err != nil {
+			r.note("the list of %s: %v", count(n), err) // and its gateway will say the same
+		}
+	}
+	pause(ctx, textSettles)
 	contenders := make([]contender, len(sizes))
 	for i, n := range sizes {
 		c := &contenders[i]
@@ -44,7 +51,37 @@ func (b *bench) gatewayOf(ctx context.Context, n int) (*gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b.startGateway(ctx, fmt.Sprintf("backstop-%d", n), path)
+	name := fmt.Sprintf("backstop-%d", n)
+	g, err := b.startGateway(ctx, name, path)
+	if err != nil {
+		return g, err
+	}
+	return g, awaitFile(ctx, g, filepath.Join(b.dir, name+".state", "lists", "*.recipients"))
+}
+
+// textSettles is how long a text must have been left alone before Backstop keeps what it compiled it into. Of a newer one it
+// does so half a minute later, which would be in the midst of a round.
+const textSettles = 4 * time.Second
+
+// awaitFile waits until a file with such a name is there.
+func awaitFile(ctx context.Context, g *gateway, pattern string) error {
+	const patience = time.Minute
+	for deadline := time.Now().Add(patience); ; {
+		found, err := filepath.Glob(pattern)
+		if len(found) > 0 || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-g.ended:
+			return fmt.Errorf("%s ended%s", g.name, g.lastWords())
+		case <-time.After(50 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s has no compiled list after %v", g.name, patience)
+		}
+	}
 }
 
 // flatLine compares the dearest size with the cheapest, round by round.

@@ -1,6 +1,11 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -41,5 +46,27 @@ func TestCount(t *testing.T) {
 		if got := count(n); got != want {
 			t.Errorf("count(%d) = %s, want %s", n, got, want)
 		}
+	}
+}
+
+func TestAwaitFile(t *testing.T) {
+	dir := t.TempDir()
+	ended := make(chan struct{})
+	g := &gateway{process: &process{name: "backstop-7", ended: ended}}
+	pattern := filepath.Join(dir, "*.recipients")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := awaitFile(ctx, g, pattern); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	close(ended)
+	if err := awaitFile(t.Context(), g, pattern); err == nil || !strings.Contains(err.Error(), "backstop-7 ended") {
+		t.Errorf("got %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "x.recipients"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := awaitFile(t.Context(), g, pattern); err != nil {
+		t.Error(err)
 	}
 }
