@@ -67,7 +67,7 @@ func (r *reader) network(t tag, net netip.Prefix, bracketed bool, a action) {
 // keep is put for a line whose number is wanted.
 func (r *reader) keep(t tag, key string, a action) {
 	if h, fresh := r.put(t, key, a); fresh {
-		r.lines[h] = int32(r.line)
+		r.keys.Note(h, uint32(r.line))
 	}
 }
 
@@ -219,8 +219,8 @@ func (c *content) within(t tag, addr netip.Addr, bracketed bool) evidence.Policy
 				continue
 			}
 			key := appendNetwork(append(buf[:0], byte(t)), addr, bits, bracketed)
-			if n, found := c.keys.Get(key); found {
-				return c.says(&c.actions[n], key)
+			if n, line, found := c.keys.GetNote(key); found {
+				return c.says(n, line)
 			}
 		}
 	}
@@ -233,12 +233,14 @@ func (c *content) policy(h hit) evidence.Policy {
 		return evidence.Policy{}
 	}
 	var buf [400]byte
-	return c.says(h.action, append(append(append(append(buf[:0], byte(h.tag)), h.a...), h.b...), h.d...))
+	n, line, _ := c.keys.GetNote(append(append(append(append(buf[:0], byte(h.tag)), h.a...), h.b...), h.d...))
+	return c.says(n, line)
 }
 
-// says is policy for an action and the key at which it stands.
-func (c *content) says(a *action, key []byte) evidence.Policy {
-	p := evidence.Policy{Word: evidence.Refused, File: c.path, Detail: a.verb.String()}
+// says is policy for an action and the line at which it stands.
+func (c *content) says(n uint16, line uint32) evidence.Policy {
+	a := &c.actions[n]
+	p := evidence.Policy{Word: evidence.Refused, File: c.path, Line: int(line), Detail: a.verb.String()}
 	switch a.verb {
 	case Skip:
 		return evidence.Policy{}
@@ -253,6 +255,5 @@ func (c *content) says(a *action, key []byte) evidence.Policy {
 			p.Word = evidence.Deferred
 		}
 	}
-	p.Line = int(c.lines[c.keys.HashBytes(key)])
 	return p
 }

@@ -15,11 +15,8 @@ import (
 // content is what a source answers from. It is immutable.
 type content struct {
 	path    string
-	keys    *table.Table // a tag, and an address, user@, @domain, domain or network
+	keys    *table.Table // a tag, and an address, user@, @domain, domain or network; noted is the line
 	actions []action     // by the value in keys
-	// lines are those of an access file that may decide about senders and clients: all
-	// that are tagged so, and the untagged ones but for recipients who exist.
-	lines map[table.Hash]int32
 	// What there is at all, so that the rest need not be looked for.
 	seen                            [tags]bool
 	users, plus, brackets, networks bool
@@ -62,7 +59,7 @@ type reader struct {
 func parser(kind Kind, path string, canonical func(string) string, log *slog.Logger) watch.Parser[content] {
 	return func(in io.Reader, lines int) (*content, int, error) {
 		r := &reader{
-			content: &content{path: path, keys: table.New(lines), lines: map[table.Hash]int32{}}, canonical: canonical,
+			content: &content{path: path, keys: table.New(lines)}, canonical: canonical,
 			index: map[action]uint16{}, warned: map[string]bool{}, domains: map[string]struct{}{},
 		}
 		if err := r.all(kind, in, lines); err != nil {

@@ -86,8 +86,8 @@ func (r *reader) recipient(t tag, key string, a action) {
 	}
 	r.forms(name)
 	h, fresh := r.put(t, name, a)
-	if fresh && t == tagNone && !(yes && at >= 0) {
-		r.lines[h] = int32(r.line)
+	if fresh && t == tagNone && !(yes && at >= 0) { // it may have to be named when a sender is refused
+		r.keys.Note(h, uint32(r.line))
 	}
 }
 

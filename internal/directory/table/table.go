@@ -15,7 +15,8 @@ type Table struct {
 	seeds  [2]maphash.Seed
 	slots  []Hash
 	values []uint16
-	places uint64 // a key's place is its hash scaled to this; slots has some spare ones behind
+	notes  []uint32 // nil as long as there are none
+	places uint64   // a key's place is its hash scaled to this; slots has some spare ones behind
 	n      int
 }
 
@@ -41,7 +42,7 @@ func New(n int) *Table {
 func (t *Table) Len() int { return t.n }
 
 // Size is how many octets the keys and values take.
-func (t *Table) Size() int { return 16*len(t.slots) + 2*len(t.values) }
+func (t *Table) Size() int { return 16*len(t.slots) + 2*len(t.values) + 4*len(t.notes) }
 
 // Hash is the hash of a key in this table.
 func (t *Table) Hash(key string) Hash {
@@ -72,12 +73,16 @@ func (t *Table) Insert(h Hash, value uint16) (fresh bool) {
 		}
 	}
 	t.n++
+	note := uint32(0)
 	for ; ; i++ { // the greater ones move on by one, up to the first free slot
 		if i == uint64(len(t.slots)) {
 			t.grow()
 		}
 		t.slots[i], h = h, t.slots[i]
 		t.values[i], value = value, t.values[i]
+		if t.notes != nil {
+			t.notes[i], note = note, t.notes[i]
+		}
 		if h.lo == 0 {
 			return true
 		}
@@ -86,12 +91,36 @@ func (t *Table) Insert(h Hash, value uint16) (fresh bool) {
 
 func (t *Table) grow() {
 	t.slots, t.values = append(t.slots, Hash{}), append(t.values, 0)
+	if t.notes != nil {
+		t.notes = append(t.notes, 0)
+	}
 }
 
 // Get returns the value of a key.
 func (t *Table) Get(key []byte) (value uint16, found bool) {
+	i, found := t.find(key)
+	if !found {
+		return 0, false
+	}
+	return t.values[i], true
+}
+
+// GetNote returns the value of a key, and what was noted of it.
+func (t *Table) GetNote(key []byte) (value uint16, note uint32, found bool) {
+	i, found := t.find(key)
+	if !found {
+		return 0, 0, false
+	}
+	if t.notes != nil {
+		note = t.notes[i]
+	}
+	return t.values[i], note, true
+}
+
+// find returns the slot of a key.
+func (t *Table) find(key []byte) (i uint64, found bool) {
 	hi := maphash.Bytes(t.seeds[0], key)
-	for i := t.place(hi); i < uint64(len(t.slots)); i++ {
+	for i = t.place(hi); i < uint64(len(t.slots)); i++ {
 		at := &t.slots[i]
 		if at.hi < hi && at.lo != 0 {
 			continue
@@ -100,7 +129,7 @@ func (t *Table) Get(key []byte) (value uint16, found bool) {
 			return 0, false
 		}
 		if at.lo == maphash.Bytes(t.seeds[1], key)|1 {
-			return t.values[i], true
+			return i, true
 		}
 	}
 	return 0, false
@@ -108,10 +137,28 @@ func (t *Table) Get(key []byte) (value uint16, found bool) {
 
 // Change gives another value to a key that is there.
 func (t *Table) Change(h Hash, value uint16) {
-	for i := t.place(h.hi); i < uint64(len(t.slots)) && t.slots[i].lo != 0; i++ {
+	if i, found := t.slot(h); found {
+		t.values[i] = value
+	}
+}
+
+// Note keeps a number with a key that is there, beside its value. The first note of
+// a table makes room for one of each key.
+func (t *Table) Note(h Hash, note uint32) {
+	if t.notes == nil {
+		t.notes = make([]uint32, len(t.slots))
+	}
+	if i, found := t.slot(h); found {
+		t.notes[i] = note
+	}
+}
+
+// slot is find for a hash.
+func (t *Table) slot(h Hash) (i uint64, found bool) {
+	for i = t.place(h.hi); i < uint64(len(t.slots)) && t.slots[i].lo != 0; i++ {
 		if t.slots[i] == h {
-			t.values[i] = value
-			return
+			return i, true
 		}
 	}
+	return 0, false
 }
