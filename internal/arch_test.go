@@ -36,6 +36,8 @@ var floors = map[string]int{
 	"verdict": 3,
 	// Services.
 	"directory": 3, "relay": 3, "journal": 3, "metrics": 3,
+	// What other servers are told to do, made from a configuration.
+	"guide": 4,
 	// Plugs: one outside system each.
 	"directory/list": 4, "directory/access": 4, "directory/callahead": 4, "store/sqlite": 4,
 	"directory/sqldir": 4, "directory/httpdir": 4, "directory/ldapdir": 4,

@@ -1,0 +1,168 @@
+package guide
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"backstop/internal/config"
+	"backstop/internal/route"
+)
+
+// Guide is how to switch a server on.
+type Guide struct {
+	Product string   `json:"product"`
+	Title   string   `json:"title"`
+	Example bool     `json:"example"` // no configuration was at hand: the names are examples
+	Domains []string `json:"domains"`
+	Gateway string   `json:"gateway"` // the address from which Backstop connects, as told
+	About   string   `json:"about"`
+	Steps   []Step   `json:"steps"`
+	// Config is what the configuration needs, in TOML.
+	Config string `json:"config"`
+	Tests  []Step `json:"tests"` // for when all is in place
+}
+
+// Step is one thing to do. Commands are to be typed as they are.
+type Step struct {
+	Title    string   `json:"title"`
+	Text     string   `json:"text"`
+	Commands []string `json:"commands,omitempty"`
+}
+
+// Place is where a server stands.
+type Place struct {
+	Config  *config.Config // nil: there is none, and example.com stands in
+	Domain  string         // folded, a name or an alias; "": all that the configuration has
+	Gateway string         // the address from which Backstop connects; "": it is not known
+}
+
+// Products are the servers for which there is a guide.
+func Products() []string { return []string{"exchange", "domino"} }
+
+// For makes the guide for a product.
+func For(product string, p Place) (Guide, error) {
+	make := map[string]func(*site) Guide{"exchange": exchange, "domino": domino}[product]
+	if make == nil {
+		return Guide{}, fmt.Errorf("there is no guide for %q; there are %s", product, strings.Join(Products(), " and "))
+	}
+	s, err := p.site(product)
+	if err != nil {
+		return Guide{}, err
+	}
+	g := make(s)
+	g.Product, g.Example, g.Gateway = product, p.Config == nil, p.Gateway
+	for _, d := range s.domains {
+		g.Domains = append(g.Domains, d.Name)
+	}
+	return g, nil
+}
+
+// site is what a guide is made from.
+type site struct {
+	domains []config.Domain
+	gateway string
+	own     string // hostname line of an example's configuration
+}
+
+// exampleGateway stands for the gateway's address where that is not told.
+const exampleGateway = "192.0.2.25"
+
+func (p *Place) site(product string) (*site, error) {
+	s := &site{gateway: p.Gateway}
+	if s.gateway == "" {
+		s.gateway = exampleGateway
+	}
+	if p.Config == nil {
+		name := p.Domain
+		if name == "" {
+			name = "example.com"
+		}
+		relay, err := route.ParseRelay("smtp://" + product + ".internal." + name)
+		if err != nil {
+			return nil, err
+		}
+		s.own = "hostname = \"mx." + name + "\"\n\n"
+		s.domains = []config.Domain{{Domain: route.Domain{Name: name, Relay: relay}}}
+		return s, nil
+	}
+	for _, d := range p.Config.Domains {
+		if p.Domain == "" || d.Name == p.Domain || slices.Contains(d.Aliases, p.Domain) {
+			s.domains = append(s.domains, d)
+		}
+	}
+	if len(s.domains) == 0 {
+		return nil, fmt.Errorf("%s is not a domain of %s", p.Domain, p.Config.File)
+	}
+	for _, d := range s.domains {
+		if d.Relay.Scheme != route.SMTP && p.Domain != "" {
+			return nil, fmt.Errorf("the relay of %s is %s, and %s is spoken to by SMTP", d.Name, d.Relay, product)
+		}
+	}
+	s.domains = slices.DeleteFunc(s.domains, func(d config.Domain) bool { return d.Relay.Scheme != route.SMTP })
+	if len(s.domains) == 0 {
+		return nil, fmt.Errorf("no domain of %s has a relay with smtp://", p.Config.File)
+	}
+	return s, nil
+}
+
+// hosts are the relays' hosts, each once.
+func (s *site) hosts() (hosts []string) {
+	for _, d := range s.domains {
+		if !slices.Contains(hosts, d.Relay.Host) {
+			hosts = append(hosts, d.Relay.Host)
+		}
+	}
+	return hosts
+}
+
+// names are all names of the domains.
+func (s *site) names() (names []string) {
+	for _, d := range s.domains {
+		names = append(append(names, d.Name), d.Aliases...)
+	}
+	return names
+}
+
+// domainBlock is the [[domain]] of d with what matters here.
+func domainBlock(d *config.Domain, recipients string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "[[domain]]\nname       = %q\n", d.Name)
+	if len(d.Aliases) > 0 {
+		quoted := make([]string, len(d.Aliases))
+		for i, a := range d.Aliases {
+			quoted[i] = fmt.Sprintf("%q", a)
+		}
+		fmt.Fprintf(&b, "aliases    = [%s]\n", strings.Join(quoted, ", "))
+	}
+	fmt.Fprintf(&b, "relay      = %q\n", d.Relay.String())
+	if recipients != "" {
+		fmt.Fprintf(&b, "recipients = [%q]\n", recipients)
+	}
+	return b.String()
+}
+
+// tests show whether all is in place: one recipient of a domain on each host, and Backstop.
+func (s *site) tests(port uint16, refusal string) []Step {
+	var lines []string
+	for _, h := range s.hosts() {
+		i := slices.IndexFunc(s.domains, func(d config.Domain) bool { return d.Relay.Host == h })
+		at := s.domains[i].Relay
+		if port != 0 {
+			at.Port = port
+		}
+		_, server := at.Address()
+		for _, user := range []string{unknown, "postmaster"} {
+			lines = append(lines, "swaks --server "+server+" --quit-after RCPT \\", "    --from '<>' --to "+user+"@"+s.domains[i].Name)
+		}
+	}
+	return []Step{
+		{"Test by hand, from the gateway", "Nothing is sent: swaks stops after RCPT. The first answer must be " + refusal +
+			", the second 250. A 250 to both means that the server still takes everybody.", lines},
+		{"Test with Backstop", "No line may say blind or down, and nobody of this name may exist.",
+			[]string{"backstop check --ask", "backstop lookup " + unknown + "@" + s.domains[0].Name}},
+	}
+}
+
+// unknown is a name that nobody can have.
+const unknown = "no.such.user"
