@@ -11,6 +11,7 @@ import (
 type histogram struct {
 	counts [histogramSize]int
 	n      int
+	above  int // the limit of a pause
 	max    time.Duration
 }
 
@@ -24,6 +25,9 @@ func (h *histogram) add(d time.Duration) {
 	d = max(d, 0)
 	h.counts[stepOf(d)]++
 	h.n++
+	if d > pauseLimit {
+		h.above++
+	}
 	h.max = max(h.max, d)
 }
 
@@ -51,6 +55,7 @@ func (h *histogram) merge(other *histogram) {
 		h.counts[step] += n
 	}
 	h.n += other.n
+	h.above += other.above
 	h.max = max(h.max, other.max)
 }
 

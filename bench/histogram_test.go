@@ -40,6 +40,15 @@ func TestHistogramIsNearlyExact(t *testing.T) {
 		if got < want || got > want+want/histogramSteps {
 			t.Fatalf("percentile(%v) = %v, want %v or at most 3 %% more", p, got, want)
 		}
+		above := 0
+		for _, d := range sorted {
+			if d > pauseLimit {
+				above++
+			}
+		}
+		if all.above != above {
+			t.Fatalf("%d above %v, want %d", all.above, pauseLimit, above)
+		}
 		if l := all.latency(); l.Max != sorted[len(sorted)-1] || l.N != len(values) {
 			t.Fatalf("got %+v of %v", l, sorted)
 		}

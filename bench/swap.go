@@ -115,6 +115,7 @@ func (found *swapped) explain(i int, line *result) {
 		}
 		line.note("a swap, from the new file until its names were known: %s ms (%s to %s); all of them with what is kept on the disk took %s s, as did the time without",
 			number(took.Median), number(took.Min), number(took.Max), number(found.Swapping.Seconds))
+		line.note("look-ups above %v: %d while swapped, %d without", pauseLimit, found.Swapping.LongLookups, found.Quiet.LongLookups)
 		line.note("a look-up that was interrupted, for another's turn or by the kernel, has the interruption in its time")
 		return
 	}
@@ -123,8 +124,8 @@ func (found *swapped) explain(i int, line *result) {
 		name string
 		*phase
 	}{{"without a swap", &found.Quiet}, {"while swapped", &found.Swapping}} {
-		line.note("%s: %d of %d above %v; the collector stopped everything %d times, for %s at most; the process had %.0f %% of a processor, and its threads waited %.0f ms for one, in all",
-			p.name, p.Long, p.Kept.N, pauseLimit, p.Stops, short(p.LongestStop), 100*p.CPU/p.Seconds, p.WaitedMS)
+		line.note("%s: %d of %d above %v; the collector ran %d times and stopped everything for %s at most; the process had %.0f %% of a processor, and its threads waited %.0f ms for one, in all",
+			p.name, p.LongKept, p.Kept.N, pauseLimit, p.Collections, short(p.LongestStop), 100*p.CPU/p.Seconds, p.WaitedMS)
 	}
 }
 

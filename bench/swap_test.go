@@ -45,7 +45,7 @@ func TestSwapCountsWrongAnswers(t *testing.T) {
 func swappedExample() *swapped {
 	return &swapped{
 		Swapping: phase{Seconds: 2, Lookup: latency{P50: 300, P99: 900, P999: 5000, Max: 9 * time.Millisecond, N: 1000},
-			Kept: latency{P50: 300, P99: 900, P999: 5000, Max: 11 * time.Millisecond, N: 500}, Long: 1},
+			Kept: latency{P50: 300, P99: 900, P999: 5000, Max: 11 * time.Millisecond, N: 500}, LongKept: 1},
 		Quiet: phase{Seconds: 2, Lookup: latency{P50: 300, P99: 900, P999: 5000, Max: 3 * time.Millisecond, N: 1000},
 			Kept: latency{P50: 300, P99: 900, P999: 5000, Max: 4 * time.Millisecond, N: 500}},
 		SwapMS: []float64{20, 30, 40},

@@ -34,14 +34,15 @@ type swapped struct {
 // phase is some time under the same load.
 type phase struct {
 	Seconds     float64
-	CPU         float64 // seconds of processor time of the whole process
-	Lookup      latency // each look-up's own time
-	Kept        latency // from the moment at which a client was due until it ran
-	Long        int     // how often that was above the limit
-	Wrong       int     // answers
-	Stops       int     // of all goroutines by the collector
-	LongestStop time.Duration
-	WaitedMS    float64 // threads, for a processor
+	CPU         float64       // seconds of processor time of the whole process
+	Lookup      latency       // each look-up's own time
+	Kept        latency       // from the moment at which a client was due until it ran
+	LongLookups int           // look-ups above the limit
+	LongKept    int           // turns that began later than the limit
+	Wrong       int           // answers
+	Collections int           // by the garbage collector
+	LongestStop time.Duration // of all goroutines, in one of them
+	WaitedMS    float64       // threads, for a processor
 }
 
 // swapMain is the process: its folder holds the two texts. It opens a list, changes it as many times as it is told, and
@@ -190,8 +191,8 @@ func (s *swapper) underLoad(something func() int) phase {
 	p.CPU = (ownCPU() - spent).Seconds()
 	p.WaitedMS = inMilliseconds(waitedForProcessor() - waited)
 	debug.ReadGCStats(&now)
-	p.Stops = int(now.NumGC - collected.NumGC)
-	for _, pause := range now.Pause[:min(p.Stops, len(now.Pause))] { // the latest is the first
+	p.Collections = int(now.NumGC - collected.NumGC)
+	for _, pause := range now.Pause[:min(p.Collections, len(now.Pause))] { // the latest is the first
 		p.LongestStop = max(p.LongestStop, pause)
 	}
 	var lookups, kept histogram
@@ -200,7 +201,8 @@ func (s *swapper) underLoad(something func() int) phase {
 		lookups.merge(&c.lookups)
 		kept.merge(&c.kept)
 		p.Wrong += c.wrong
-		p.Long += c.long
+		p.LongLookups += c.lookups.above
+		p.LongKept += c.kept.above
 	}
 	p.Lookup, p.Kept = lookups.latency(), kept.latency()
 	return p
@@ -209,7 +211,7 @@ func (s *swapper) underLoad(something func() int) phase {
 // swapClient is one who looks up.
 type swapClient struct {
 	lookups, kept histogram
-	wrong, long   int
+	wrong         int
 }
 
 // run looks a known and an unknown address up each time it is due, once at least. Who was kept from it for several turns makes them
@@ -218,11 +220,7 @@ func (c *swapClient) run(s *swapper, due time.Time, stop *atomic.Bool) {
 	for i := rand.IntN(len(s.known)); ; i++ {
 		time.Sleep(time.Until(due))
 		begun := time.Now()
-		late := begun.Sub(due)
-		c.kept.add(late)
-		if late > pauseLimit {
-			c.long++
-		}
+		c.kept.add(begun.Sub(due))
 		k := i % len(s.known)
 		if s.list.Known(s.known[k]) != evidence.Exists {
 			c.wrong++
