@@ -23,12 +23,17 @@ type cursor struct {
 	Service    string `json:"service,omitempty"`    // AD: the domain controller's settings
 	Invocation string `json:"invocation,omitempty"` // AD: its database, which is new after a restore
 	USN        int64  `json:"usn,omitempty"`        // AD: its last change that was seen
+	Read       int64  `json:"read,omitempty"`       // AD: when that was, in seconds since 1970
 	Time       string `json:"time,omitempty"`       // others: stamps from then on are not seen
 }
 
 // margin is how much older than the latest stamp a change may be and yet be new to
 // us: clocks of several masters differ, and a replica is told late.
 const margin = 10 * time.Minute
+
+// keepsDeleted is how long the deleted are surely remembered: Active Directory forgets them after 60
+// or 180 days.
+const keepsDeleted = 30 * 24 * time.Hour
 
 // cursor is where the server stands, before anything else is read: what changes while the pull
 // goes on is read again next time.
@@ -45,7 +50,7 @@ func (p *pull) cursor(ctx context.Context) (*cursor, error) {
 	if err != nil || r.service == "" {
 		return nil, fmt.Errorf("the domain controller does not say how far its changes are (highestCommittedUSN %q, dsServiceName %q)", r.usn, r.service)
 	}
-	cur.USN = usn
+	cur.USN, cur.Read = usn, p.s.cfg.Now().Unix()
 	attempt, cancel := context.WithTimeout(ctx, p.s.cfg.Timeout)
 	defer cancel()
 	e, err := p.c.read(attempt, r.service, "invocationId")
@@ -127,6 +132,8 @@ func (c *cursor) continues(now *cursor) error {
 		return startOver("the last pull was from %s, this one is from %s, and each counts changes by itself", c.Server, now.Server)
 	case now.Service != "" && now.USN < c.USN:
 		return startOver("the domain controller has gone back to change %d from %d", now.USN, c.USN)
+	case now.Service != "" && time.Duration(now.Read-c.Read)*time.Second > keepsDeleted:
+		return startOver("the last pull was on %s, and the directory may have forgotten who was deleted since", time.Unix(c.Read, 0).UTC().Format(time.DateOnly))
 	case now.Service == "" && c.Time == "":
 		return startOver("the server stamps no entry with the time of its change")
 	}
@@ -244,14 +251,16 @@ func (p *pull) context() string {
 }
 
 // seesDeleted says whether we may see who was deleted. Administrators may, others only where
-// somebody has seen to it.
+// somebody has seen to it. Everybody may find the container, so what counts is whether there is
+// somebody in it; where nobody ever was deleted this cannot be told, and "no" is safe.
 func (p *pull) seesDeleted(ctx context.Context, naming string) bool {
 	if naming == "" {
 		return false // a global catalogue has several such places
 	}
 	attempt, cancel := context.WithTimeout(ctx, p.s.cfg.Timeout)
 	defer cancel()
-	res, err := p.c.search(attempt, questionOctets, ldap.NewSearchRequest("CN=Deleted Objects,"+naming, ldap.ScopeBaseObject,
-		ldap.NeverDerefAliases, 0, 0, false, "(objectClass=*)", []string{"1.1"}, []ldap.Control{ldap.NewControlMicrosoftShowDeleted()}))
-	return err == nil && len(res.Entries) == 1
+	res, err := p.c.search(attempt, questionOctets, ldap.NewSearchRequest("CN=Deleted Objects,"+naming, ldap.ScopeSingleLevel,
+		ldap.NeverDerefAliases, 0, 0, false, "(objectClass=*)", []string{"1.1"},
+		[]ldap.Control{ldap.NewControlMicrosoftShowDeleted(), ldap.NewControlPaging(1)}))
+	return err == nil && len(res.Entries) > 0
 }

@@ -18,7 +18,8 @@ type conn struct {
 	wire   *wire
 	server *server
 	root   root
-	proven bool // somebody was found over it, so an empty answer means something
+	now    func() time.Time
+	proven time.Time // when somebody was found over it last, so that an empty answer means something
 	broken atomic.Bool
 	expire *time.Timer // while it waits
 }
@@ -41,7 +42,7 @@ func (s *Source) connect(ctx context.Context, srv *server) (*conn, error) {
 	if err != nil {
 		return nil, inTime(ctx, err)
 	}
-	c := &conn{ldap: ldap.NewConn(nc, nc != net.Conn(w)), wire: w, server: srv}
+	c := &conn{ldap: ldap.NewConn(nc, nc != net.Conn(w)), wire: w, server: srv, now: s.cfg.Now}
 	c.ldap.Start()
 	if err = s.signIn(ctx, c); err == nil {
 		err = c.introduce(ctx)
@@ -140,16 +141,16 @@ func (c *conn) search(ctx context.Context, octets int64, req *ldap.SearchRequest
 }
 
 // find says whether the filter holds for somebody.
-func (c *conn) find(ctx context.Context, base, filter string) (bool, error) {
+func (c *conn) find(ctx context.Context, base, filter string, controls ...ldap.Control) (bool, error) {
 	limit := 0
 	if t, ok := ctx.Deadline(); ok {
 		limit = max(1, int(time.Until(t)/time.Second)+1) // in whole seconds
 	}
 	res, err := c.search(ctx, questionOctets, ldap.NewSearchRequest(base, ldap.ScopeWholeSubtree, ldap.NeverDerefAliases,
-		1, limit, false, filter, []string{"1.1"}, nil))
+		1, limit, false, filter, []string{"1.1"}, controls))
 	switch {
 	case len(res.Entries) > 0 && (err == nil || isResult(err)): // more of them than one, or no time to look for more
-		c.proven = true
+		c.proven = c.now()
 		return true, nil
 	case err != nil:
 		return false, err
@@ -177,16 +178,24 @@ func partition(referral string) bool {
 		strings.HasPrefix(dn, "dc=forestdnszones,") || strings.HasPrefix(dn, "dc=domaindnszones,"))
 }
 
+// provenFor is how long somebody who was found vouches for empty answers: what the bind DN may
+// read can change under an open connection.
+const provenFor = time.Minute
+
 // prove finds out whether an empty answer means anything: whether there is anybody
 // at all for whom the filter holds and whom we may see.
 func (c *conn) prove(ctx context.Context, base, filter string) error {
-	if c.proven {
+	if !c.proven.IsZero() && c.now().Sub(c.proven) < provenFor {
 		return nil
 	}
-	found, err := c.find(ctx, base, filter)
+	var one []ldap.Control
+	if c.root.ad {
+		one = append(one, ldap.NewControlPaging(1)) // Samba gives everybody, whatever limit of size it is told
+	}
+	found, err := c.find(ctx, base, filter, one...)
 	switch {
 	case ldap.IsErrorAnyOf(err, ldap.LDAPResultTimeLimitExceeded, ldap.LDAPResultAdminLimitExceeded):
-		c.proven = true // it looks through a lot of entries, so there are some
+		c.proven = c.now() // it looks through a lot of entries, so there are some
 		return nil
 	case err != nil:
 		return err

@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -86,6 +88,7 @@ type asked struct {
 // fake is a server whose answers to searches come from answer; what it says of itself comes from
 // root. nil from answer: it hangs.
 type fake struct {
+	binds  atomic.Int64
 	root   []reply
 	bind   reply
 	answer func(asked) []reply
@@ -104,6 +107,9 @@ func (f *fake) serve(nc net.Conn) {
 		}
 		id, op := p.Children[0].Value.(int64), p.Children[1]
 		replies := []reply{f.bind}
+		if op.Tag == ldap.ApplicationBindRequest {
+			f.binds.Add(1)
+		}
 		if op.Tag == ldap.ApplicationSearchRequest {
 			replies = f.search(p, op)
 		}
@@ -197,10 +203,38 @@ func TestReferences(t *testing.T) {
 	}
 }
 
+// TestRightsThatGo: a server that has shown somebody may show nobody some day.
+func TestRightsThatGo(t *testing.T) {
+	now := time.Unix(1_000_000_000, 0)
+	blind := false
+	f := &fake{answer: func(a asked) []reply {
+		if a.everybody() && !blind {
+			return []reply{entry("cn=somebody"), done(4)}
+		}
+		return []reply{done(0)}
+	}}
+	s := f.source(t, func(c *Config) { c.Now = func() time.Time { return now } })
+	says(t, s, "ann@example.com", evidence.Missing, "")
+	blind = true
+	now = now.Add(provenFor)
+	says(t, s, "ann@example.com", evidence.Unavailable, "what the bind DN may read")
+}
+
 func TestWhyAPasswordIsRefused(t *testing.T) {
 	f := &fake{bind: result(ldap.ApplicationBindResponse, 49, "80090308: LdapErr: DSID-0C090447, comment: AcceptSecurityContext error, data 775, v3839\x00")}
 	s := f.source(t, func(c *Config) { c.BindDN, c.Password = "gate@example.com", "secret" })
-	says(t, s, "ann@example.com", evidence.Unavailable, "the account is locked")
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() { says(t, s, "ann@example.com", evidence.Unavailable, "the account is locked") })
+	}
+	all.Wait()
+	var copy kept
+	if err := copy.pull(t.Context(), s); err == nil || !strings.Contains(err.Error(), "the account is locked") {
+		t.Errorf("pull: %v", err)
+	}
+	if n := f.binds.Load(); n != 1 {
+		t.Errorf("the password was tried %d times", n)
+	}
 }
 
 func TestRanges(t *testing.T) {

@@ -4,9 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"backstop/internal/directory"
 	"backstop/internal/evidence"
@@ -167,6 +171,57 @@ func TestACrashBetweenQuestions(t *testing.T) {
 	d.Stop()
 	says(t, s, "ann@example.com", evidence.Unavailable, "connection refused")
 	says(t, s, "bob@example.com", evidence.Unavailable, "connection refused")
+}
+
+// TestACrashUnderQuestions: whoever asks while the server dies and comes back hears the truth, or
+// that it cannot be told.
+func TestACrashUnderQuestions(t *testing.T) {
+	d := rig.NewSlapd(t, rig.SlapdOptions{})
+	d.AddUser("ann", "mail: ann@example.com")
+	var hours atomic.Int64 // each look at the clock is an hour later, so no pause lasts
+	s := asking(t, d, func(c *Config) {
+		c.Now = func() time.Time { return time.Unix(1_000_000_000+3600*hours.Add(1), 0) }
+	})
+	var heard [3]atomic.Int64 // truths, silences about ann, about bob
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				for i, want := range []evidence.Standing{evidence.Exists, evidence.Missing} {
+					switch a := s.Lookup(t.Context(), address(t, []string{"ann@example.com", "bob@example.com"}[i])); a.Standing {
+					case want:
+						heard[0].Add(1)
+					case evidence.Unavailable:
+						heard[1+i].Add(1)
+					default:
+						t.Errorf("%v: %+v", want, a)
+					}
+				}
+			}
+		})
+	}
+	waitFor := func(n *atomic.Int64) {
+		for was := n.Load(); n.Load() < was+20; {
+			runtime.Gosched()
+		}
+	}
+	for range 3 {
+		waitFor(&heard[0])
+		d.Kill()
+		waitFor(&heard[1])
+		waitFor(&heard[2])
+		d.Start()
+	}
+	waitFor(&heard[0])
+	close(stop)
+	all.Wait()
+	t.Logf("%d truths, %d and %d silences", heard[0].Load(), heard[1].Load(), heard[2].Load())
 }
 
 func TestFailOver(t *testing.T) {
