@@ -28,9 +28,8 @@
 //
 // # Limits
 //
-// PostgreSQL prepares statements on its connections. PgBouncer before 1.21 in
-// transaction mode cannot carry these: default_query_exec_mode=exec in the URL does without, and
-// then a citext column compares with case, since the parameter is a text. A pooler that refuses
+// PostgreSQL prepares no statement that would outlive the question, so poolers (PgBouncer) in any mode
+// will do; each question is planned anew, which takes some ten microseconds there. A pooler that refuses
 // default_transaction_read_only is taken without it. Several PostgreSQL servers stand
 // in one URL, with commas (…@db1,db2/mail?target_session_attrs=read-write), and are tried in order; MySQL has one.
 //
@@ -38,7 +37,9 @@
 // a column in …_bin does not, nor does it take capitals for small letters. MySQL compares a text with
 // a column of numbers by the number at its beginning: use text columns.
 //
-// A question that was given up is cancelled at PostgreSQL and SQLite; MySQL works on it to its end.
-// SQLite in WAL mode makes its -shm file beside the database where there is none, so the
+// A question that was given up is cancelled at PostgreSQL; MySQL works on it to its end. SQLite
+// can be stopped on its way to the first row only: a listing that computes between two rows is waited for.
+// A server that breaks off its answers where MySQL's driver does not expect it may leave a goroutine behind
+// (the greeting is checked, what follows is not). SQLite in WAL mode makes its -shm file beside the database where there is none, so the
 // folder must be writable, or another program must have the database open.
 package sqldir

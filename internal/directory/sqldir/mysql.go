@@ -50,7 +50,7 @@ func openMySQL(cfg *Config) (*engine, error) {
 	if err := e.mysqlTLS(conf, q, u.Hostname(), cfg.TLSConfig); err != nil {
 		return nil, err
 	}
-	conf.DialFunc = e.wires.dial
+	conf.DialFunc = e.wires.dialGreeted
 	// A hook makes the driver copy its settings for each connection. Without, the first server
 	// that has no TLS would switch it off for all that come later (tls=preferred).
 	if err := conf.Apply(maria.BeforeConnect(func(context.Context, *maria.Config) error { return nil })); err != nil {

@@ -43,6 +43,8 @@ func describePostgres(err error) string {
 		hint = ": look at user and password, and at the server's pg_hba.conf"
 	case "42501":
 		hint = ": GRANT SELECT on what the query reads"
+	case "42P18":
+		hint = ": write what type is meant, as in {address}::text"
 	case "3D000":
 		hint = ": look at the name behind the host in the URL"
 	}

@@ -64,6 +64,8 @@ func openPostgres(cfg *Config) (*engine, error) {
 		conf.RuntimeParams["application_name"] = "backstop"
 	}
 	conf.RuntimeParams[readOnly] = "on"
+	// Else the server takes what it gets for the database's own encoding, and finds nobody with an umlaut.
+	conf.RuntimeParams["client_encoding"] = "UTF8"
 	e.connector = newPGConnector(conf)
 	return e, nil
 }

@@ -3,6 +3,7 @@ package rig
 import (
 	"database/sql"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -90,13 +91,22 @@ func (m *MariaDB) begin() error {
 	m.proc = start(m.t, m.Dir, nil, m.command("--bind-address=127.0.0.1", "--port="+m.port, "--socket="+m.Socket, "--pid-file="+filepath.Join(m.Dir, "pid"),
 		"--skip-name-resolve", "--performance-schema=OFF", "--ssl-cert="+filepath.Join(m.Dir, "server.pem"), "--ssl-key="+filepath.Join(m.Dir, "server.key"))...)
 	err := m.proc.listening(m.Addr)
+	if err == nil { // its other door opens a moment later
+		err = poll(func() (bool, error) {
+			nc, err := net.Dial("unix", m.Socket)
+			if err == nil {
+				nc.Close()
+			}
+			return err == nil, nil
+		})
+	}
 	if err != nil {
 		m.proc.stop()
 	}
 	return err
 }
 
-// SQL runs statements as the superuser, and returns the first value that the last of them gives.
+// SQL runs statements as the superuser, and returns the one value that the last of them gives.
 func (m *MariaDB) SQL(statements string) string {
 	m.t.Helper()
 	conf := mysql.NewConfig()
@@ -112,12 +122,12 @@ func (m *MariaDB) SQL(statements string) string {
 		m.t.Fatalf("mariadb: %v", err)
 	}
 	defer rows.Close()
-	for rows.NextResultSet() {
-	}
 	value := ""
-	if rows.Next() {
-		if err := rows.Scan(&value); err != nil {
-			m.t.Fatalf("mariadb: %v", err)
+	for more := true; more; more = rows.NextResultSet() {
+		for rows.Next() {
+			if err := rows.Scan(&value); err != nil {
+				m.t.Fatalf("mariadb: %v", err)
+			}
 		}
 	}
 	if err := rows.Err(); err != nil {

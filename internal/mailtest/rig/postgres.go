@@ -146,6 +146,10 @@ func (p *Postgres) Kill() {
 				syscall.Kill(n, syscall.SIGKILL)
 			}
 		}
+		// Before the others of its group: somebody must be left to take note of its
+		// end, or its lock files speak of a process that is still there.
+		syscall.Kill(pid, syscall.SIGKILL)
+		<-p.proc.gone
 	}
 	p.proc.stop()
 	if err := refused(p.Addr); err != nil {
@@ -171,7 +175,9 @@ func (p *Postgres) signal(s syscall.Signal) {
 // Start begins again after Stop or Kill.
 func (p *Postgres) Start() {
 	p.t.Helper()
-	os.Remove(filepath.Join(p.data(), "postmaster.pid")) // of one that was killed
+	for _, left := range []string{filepath.Join(p.data(), "postmaster.pid"), filepath.Join(p.Dir, ".s.PGSQL."+p.port+".lock")} {
+		os.Remove(left) // by one that was killed
+	}
 	if err := p.begin(); err != nil {
 		p.t.Fatalf("postgres does not start again: %v\n%s", err, p.Log())
 	}
