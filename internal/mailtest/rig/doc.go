@@ -13,7 +13,9 @@
 // namespace (it insists on a user of its own in /etc/passwd, which is shown to it
 // alone); without these, tests are skipped aloud. A server may not find its
 // port free any more when it starts (it is picked by us and bound by the server);
-// starting is then tried again, three times at most. Exim pauses 200 ms a
+// starting is then tried again, three times at most. Samba cannot be told its ports,
+// so each controller has a loopback address of its own, and the superuser for ports below 1024; to
+// make its domain takes a processor five seconds. Exim pauses 200 ms a
 // session by itself, so suites against it are slow.
 package rig
 

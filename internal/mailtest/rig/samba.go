@@ -52,6 +52,17 @@ type Samba struct {
 // controller. Each has another identity. It is gone when the test ends.
 func NewSamba(t testing.TB) *Samba {
 	t.Helper()
+	return newSamba(t, mailtest.NewAuthority(t))
+}
+
+// Another makes another domain with the same name, whose controller has a certificate of the same authority.
+func (s *Samba) Another(t testing.TB) *Samba {
+	t.Helper()
+	return newSamba(t, s.Authority)
+}
+
+func newSamba(t testing.TB, a *mailtest.Authority) *Samba {
+	t.Helper()
 	mailtest.NeedRoot(t) // the ports are below 1024
 	mailtest.Need(t, "samba")
 	tool := mailtest.Need(t, "samba-tool")
@@ -60,7 +71,7 @@ func NewSamba(t testing.TB) *Samba {
 	}
 	s := &Samba{
 		Host: freeHost(t), Base: sambaBase, Admin: sambaAdmin, Password: sambaWord,
-		Authority: mailtest.NewAuthority(t), dir: mailtest.Dir(t),
+		Authority: a, dir: mailtest.Dir(t),
 	}
 	cert, key := mailtest.WritePEM(t, s.dir, "dc", s.Authority.Issue(t, s.Host))
 	if err := os.Chmod(key, 0o600); err != nil { // it takes no other
@@ -99,7 +110,7 @@ func (s *Samba) config(cert, key string) string {
  ncalrpc dir = DIR/run/ncalrpc
  log file = DIR/log
  panic action =
- ldap server require strong auth = no
+` + strongAuth + `no
  tls enabled = yes
  tls certfile = CERT
  tls keyfile = KEY
@@ -140,6 +151,22 @@ func (s *Samba) Kill() {
 	s.leave()
 	refused(s.addr(SambaLDAP))
 }
+
+// RequireTLS starts it anew so that it takes a password over TLS only, as controllers do unless told
+// otherwise; or no more so.
+func (s *Samba) RequireTLS(t testing.TB, yes bool) {
+	t.Helper()
+	s.Kill()
+	was, is := strongAuth+"yes\n", strongAuth+"no\n"
+	if yes {
+		was, is = is, was
+	}
+	text := readFile(filepath.Join(s.dir, "smb.conf"))
+	mailtest.WriteFile(t, s.dir, "smb.conf", strings.Replace(text, was, is, 1))
+	s.Start(t)
+}
+
+const strongAuth = " ldap server require strong auth = "
 
 // Freeze lets it say nothing from now on, while its sockets stay open; Thaw ends that.
 func (s *Samba) Freeze() { syscall.Kill(-s.p.cmd.Process.Pid, syscall.SIGSTOP) }
