@@ -1,6 +1,7 @@
 package ldapdir
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"backstop/internal/directory"
 	"backstop/internal/directory/health"
 	"backstop/internal/evidence"
 
@@ -262,6 +264,66 @@ func TestRanges(t *testing.T) {
 	}
 }
 
+// TestCursors: changes are told from where the last pull ended, and from nowhere else.
+func TestCursors(t *testing.T) {
+	now := time.Unix(1_000_000_000, 0)
+	last, invocation := 7, "one"
+	f := &fake{}
+	f.answer = func(a asked) []reply {
+		switch {
+		case a.base == "cn=dc1":
+			return []reply{entry(a.base, "invocationId: "+invocation), done(0)}
+		case strings.Contains(a.base, "Deleted Objects"):
+			return []reply{entry("cn=somebody"), done(4)}
+		case strings.Contains(a.filter, "uSNChanged>=") && !strings.Contains(a.filter, "uSNChanged>=8"):
+			t.Errorf("asked with %s", a.filter)
+		}
+		return []reply{entry("cn=ann", "objectGUID: 0123456789abcdef", "mail: ann@example.com"), done(0)}
+	}
+	f.root = controller(last)
+	peer := talking(t, f.serve)
+	source := func(change func(*Config)) *Source {
+		cfg := Config{Name: "corp", URLs: []*url.URL{parseURL(t, "ldap://"+peer)}, Base: "dc=example,dc=com", Now: func() time.Time { return now }}
+		if change != nil {
+			change(&cfg)
+		}
+		return newSource(t, cfg)
+	}
+	var first kept
+	first.mustPull(t, source(nil))
+	for _, tt := range []struct {
+		why    string
+		after  time.Duration
+		usn    int
+		dbase  string
+		change func(*Config)
+	}{
+		{"", time.Hour, 7, "one", nil},
+		{"", 29 * 24 * time.Hour, 9, "one", nil},
+		{"may have forgotten", 31 * 24 * time.Hour, 9, "one", nil},
+		{"has gone back to change 6 from 7", time.Hour, 6, "one", nil},
+		{"each counts changes by itself", time.Hour, 9, "two", nil},
+		{"are other ones now", time.Hour, 9, "one", func(c *Config) { c.Filter = "(a=b)" }},
+		{"are other ones now", time.Hour, 9, "one", func(c *Config) { c.Base = "ou=a,dc=example,dc=com" }},
+		{"are other ones now", time.Hour, 9, "one", func(c *Config) { c.Attributes = []string{"mail"} }},
+	} {
+		began := now
+		now, f.root, invocation = began.Add(tt.after), controller(tt.usn), tt.dbase
+		k := first
+		err := k.pull(t.Context(), source(tt.change))
+		if (err == nil) != (tt.why == "") || err != nil && (!errors.Is(err, directory.ErrStartOver) || !strings.Contains(err.Error(), tt.why)) {
+			t.Errorf("%v, want %q", err, tt.why)
+		}
+		now = began
+	}
+	for _, cursor := range []string{"", "{", "{}", "[]", "null", `{"usn":"x"}`} {
+		k := first
+		if k.cursor = []byte(cursor); !errors.Is(k.pull(t.Context(), source(nil)), directory.ErrStartOver) {
+			t.Errorf("the cursor %q was taken", cursor)
+		}
+	}
+}
+
 // TestHalfAPull: whatever ends a pull before its end fails it.
 func TestHalfAPull(t *testing.T) {
 	ann := entry("cn=ann", "entryUUID: 1", "mail: ann@example.com", "modifyTimestamp: 20260101000000Z")
@@ -283,7 +345,7 @@ func TestHalfAPull(t *testing.T) {
 		{"unwilling", "Unwilling", func(asked) []reply { return []reply{ann, done(53)} }},
 		{"a reference", "refers to", func(asked) []reply { return []reply{ann, reference("ldap://ldap.example.org/dc=x"), done(0)} }},
 		{"nobody", "there is nobody", func(asked) []reply { return []reply{done(0)} }},
-		{"somebody without an address", "there is nobody", func(asked) []reply { return []reply{entry("cn=ann"), done(0)} }},
+		{"somebody without an address", "1 entries match, and none has an address", func(asked) []reply { return []reply{entry("cn=ann"), done(0)} }},
 		{"empty pages without end", "pages in a row", func(asked) []reply { return []reply{more} }},
 		{"a range that is none", "which is no range", func(asked) []reply { return []reply{entry("cn=ann", "mail;range=0-x: a@example.com"), done(0)} }},
 		{"the same range for ever", "the same part", func(a asked) []reply {

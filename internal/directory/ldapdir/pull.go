@@ -17,7 +17,8 @@ type pull struct {
 	s    *Source
 	c    *conn
 	into directory.Copy
-	took int       // entries with an address
+	seen int       // entries
+	took int       // of these, with an address
 	last time.Time // the latest modifyTimestamp that was seen
 }
 
@@ -32,8 +33,12 @@ func (s *Source) Full(ctx context.Context, into directory.Copy) (directory.Pulle
 		if err := p.takeAll(ctx, p.filter()); err != nil {
 			return err
 		}
-		if p.took == 0 {
+		switch {
+		case p.seen == 0:
 			return &nobodyError{base: s.cfg.Base, filter: p.filter()}
+		case p.took == 0:
+			return fmt.Errorf("%d entries match, and none has an address in %s: check the attributes, and which of them the bind DN may read",
+				p.seen, strings.Join(s.cfg.Attributes, ", "))
 		}
 		done.Cursor = cur.advance(p).encode()
 		return nil
@@ -190,6 +195,7 @@ const maxEmptyPages = 1000
 // takeAll takes everybody for whom the filter holds, and reads the stamps.
 func (p *pull) takeAll(ctx context.Context, filter string) error {
 	return p.each(ctx, filter, func(id string, addresses []string) error {
+		p.seen++
 		if len(addresses) == 0 {
 			return nil
 		}
