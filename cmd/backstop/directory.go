@@ -20,7 +20,7 @@ func (a *app) directory() *cobra.Command {
 		Short:   "What is known about recipients: show it, bring it in, write it out, forget it",
 		Example: "  backstop directory stat\n  backstop directory import users.csv\n  backstop directory export --format postfix",
 	}
-	c.AddCommand(a.directoryStat(), a.directoryImport(), a.directoryExport(), a.directoryForget())
+	c.AddCommand(a.directoryStat(), a.directoryImport(), a.directoryExport(), a.directoryForget(), a.directorySync())
 	group(c)
 	return c
 }

@@ -96,13 +96,13 @@ func (a *Asked) syncKeys(modeDoc string) []key {
 
 func (l *LDAP) keys(d *decoder, where string) []key {
 	keys := []key{
-		{name: "url", required: true, example: `"ldaps://HOST"`, set: takeURLs(&l.URLs, "ldaps", "ldap", "ldapi"),
+		{name: "url", required: true, example: `"ldaps://HOST"`, set: d.marked(where+"url", takeURLs(&l.URLs, "ldaps", "ldap", "ldapi")),
 			doc: "The directory server: `ldaps://HOST[:PORT]`, `ldap://HOST[:PORT]` or `ldapi://%2FPATH`. Several are written as a list and tried in its order. Active Directory's global catalogue is on port 3269 (`ldaps`) and 3268."},
 		{name: "starttls", def: "false", set: boolean(&l.StartTLS), doc: "Whether `ldap://` is encrypted by StartTLS. It is never gone on without."},
 		{name: "bind_dn", def: `""`, set: text(&l.BindDN, anyText), doc: "Who asks: a DN, or for Active Directory `user@domain`. `\"\"` asks as nobody. It needs to read addresses and nothing else."},
 		{name: "password", unset: "none", set: d.marked(where+"password", secret(&l.Password)), doc: "Its password."},
 		{name: "password_file", unset: "none", set: d.marked(where+"password", secretFile(&l.Password)), doc: "The file that holds the password, and nothing else."},
-		{name: "base", required: true, example: `"dc=example,dc=com"`, set: d.marked(where+"base", text(&l.Base, someText)), doc: "The DN below which recipients are looked for."},
+		{name: "base", required: true, example: `"dc=example,dc=com"`, set: d.marked(where+"base", text(&l.Base, anyText)), doc: "The DN below which recipients are looked for. `\"\"` is the whole forest, at a global catalogue only."},
 		{name: "filter", unset: "see [sources](sources.md#ldap)", set: d.marked(where+"filter", text(&l.Filter, someText)),
 			doc: "Which entries are recipients (RFC 4515). `{address}`, `{user}` and `{domain}` stand for the recipient, escaped. A filter without any of them is a condition beside the default, which finds `mail`, `proxyAddresses` and `mailLocalAddress`."},
 		{name: "attributes", unset: "`mail`, `proxyAddresses`, `mailLocalAddress`", set: takeAttributes(&l.Attributes), doc: "With `mode = \"sync\"`: the attributes that hold addresses."},
@@ -114,7 +114,7 @@ func (l *LDAP) keys(d *decoder, where string) []key {
 
 func (s *SQL) keys(d *decoder, where string) []key {
 	keys := []key{
-		{name: "url", required: true, example: `"postgres://USER@HOST/NAME"`, set: takeURL(&s.URL, "postgres", "postgresql", "mysql", "mariadb", "sqlite"),
+		{name: "url", required: true, example: `"postgres://USER@HOST/NAME"`, set: d.marked(where+"url", takeURL(&s.URL, "postgres", "postgresql", "mysql", "mariadb", "sqlite")),
 			doc: "The database: `postgres://USER@HOST/NAME`, `mysql://USER@HOST/NAME` (MariaDB too) or `sqlite:///PATH`."},
 		{name: "password", unset: "as the URL has it", set: secret(&s.Password), doc: "The user's password."},
 		{name: "password_file", unset: "none", set: secretFile(&s.Password), doc: "The file that holds the password, and nothing else."},
@@ -127,7 +127,7 @@ func (s *SQL) keys(d *decoder, where string) []key {
 
 func (h *HTTP) keys(d *decoder, where string) []key {
 	keys := []key{
-		{name: "url", required: true, example: `"https://HOST/PATH"`, set: takeURL(&h.URL, "https", "http"),
+		{name: "url", required: true, example: `"https://HOST/PATH"`, set: d.marked(where+"url", takeURL(&h.URL, "https", "http")),
 			doc: "What is asked, by GET with `address=` added to its query: 200 is exists, 404 is missing, anything else defers the mail."},
 		{name: "token", unset: "none", set: secret(&h.Token), doc: "Sent as `Authorization: Bearer TOKEN` (RFC 6750)."},
 		{name: "token_file", unset: "none", set: secretFile(&h.Token), doc: "The file that holds the token, and nothing else; `password_file` means the same."},

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"backstop/internal/evidence"
@@ -230,7 +231,11 @@ func decode(name, dir string, root *node) (*Config, error) {
 // ProblemAt is what is wrong with a key of a [source.NAME], with its place in the file.
 func (c *Config) ProblemAt(source, key string, err error) Problem {
 	at := c.places["source."+source+"."+key]
-	p := newProblem(at, "", "%s: %v", key, err)
+	text := err.Error()
+	for _, twice := range []string{"the URL: ", "the query: "} { // as plugs begin that know no keys
+		text = strings.TrimPrefix(text, twice)
+	}
+	p := newProblem(at, "", "%s: %s", key, text)
 	if p.File == "" {
 		p.File = c.File
 	}

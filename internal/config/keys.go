@@ -48,7 +48,7 @@ func (s *SMTP) keys(d *decoder) []key {
 		{name: "per_client", def: "50", set: integer(&s.PerClient, 0, 1000000),
 			doc: "Connections open at once from one address (IPv6: one /64); 0 is no limit. Raise it where one relay brings all the mail."},
 		{name: "blocked", def: "[]", set: networks(&s.Blocked, "nobody will be able to send anything"),
-			doc: "Networks that are refused outright, before anything is asked (rule `client-blocked`)."},
+			doc: "Networks that are refused outright, before anything is asked (rule `client-blocked`). An access file's `Connect:` line can refuse more of them, and let in none."},
 		{name: "proxy_protocol", def: "[]", set: networks(&s.ProxyProtocol, "whoever connects can pretend any address; name your load balancers alone"),
 			doc: "Load balancers that send a PROXY header, version 1 or 2. From these networks the header is required, from all others it means nothing."},
 		{name: "xclient", def: "[]", set: networks(&s.XClient, "whoever connects can pretend any address; name your own relays alone"),

@@ -13,6 +13,7 @@ import (
 	"backstop/internal/directory/access"
 	"backstop/internal/directory/callahead"
 	"backstop/internal/directory/list"
+	"backstop/internal/directory/synced"
 	"backstop/internal/relay"
 	"backstop/internal/route"
 	"backstop/internal/session"
@@ -26,6 +27,7 @@ type setup struct {
 	lists   map[listKey]*list.List
 	maps    map[mapKey]*access.Source
 	asked   map[config.Callahead]*callahead.Source
+	plugs   map[string]*plug // by the name of the section
 	relays  map[relayKey]*relay.Downstream
 	domains map[*route.Domain]*session.Domain
 	engine  *session.Engine
@@ -50,7 +52,7 @@ type relayKey struct {
 // build makes a setup, taking from old what stays the same.
 func (d *Daemon) build(cfg *config.Config, old *setup) (*setup, error) {
 	s := &setup{
-		cfg: cfg, lists: map[listKey]*list.List{}, maps: map[mapKey]*access.Source{}, asked: map[config.Callahead]*callahead.Source{},
+		cfg: cfg, lists: map[listKey]*list.List{}, maps: map[mapKey]*access.Source{}, asked: map[config.Callahead]*callahead.Source{}, plugs: map[string]*plug{},
 		relays: map[relayKey]*relay.Downstream{}, domains: map[*route.Domain]*session.Domain{},
 	}
 	for i := range cfg.Domains {
@@ -104,6 +106,12 @@ func (d *Daemon) chain(s, old *setup, c *config.Domain) (*directory.Chain, error
 				return nil, err
 			}
 			m.Source = f
+		case config.SourceLDAP, config.SourceSQL, config.SourceHTTP:
+			p, err := d.plug(s, old, src)
+			if err != nil {
+				return nil, err
+			}
+			m.Source, m.Lives = p.source(), askedLives(askedOf(src).Lives)
 		default:
 			return nil, fmt.Errorf("domain %s: source %s is of a kind that this version does not know", c.Name, src.Name)
 		}
@@ -183,19 +191,30 @@ func (d *Daemon) listFolder(cfg *config.Config) string {
 	return filepath.Join(cfg.State, "lists")
 }
 
-// pruneLists deletes what was kept of lists that are no longer used.
-func (d *Daemon) pruneLists(s *setup) {
-	folder := d.listFolder(s.cfg)
-	if folder == "" {
+// prune deletes what was kept of lists and copies that are no longer used.
+func (d *Daemon) prune(s *setup) {
+	if d.listFolder(s.cfg) == "" {
 		return
+	}
+	said := func(what, folder string, err error) {
+		if err != nil {
+			d.log.Warn("what was kept of "+what+" that are no longer used could not be deleted", "folder", folder, "error", err.Error())
+		}
 	}
 	used := make([]*list.List, 0, len(s.lists))
 	for _, l := range s.lists {
 		used = append(used, l)
 	}
-	if err := list.Prune(folder, used...); err != nil {
-		d.log.Warn("what was kept of lists that are no longer used could not be deleted", "folder", folder, "error", err.Error())
+	folder := d.listFolder(s.cfg)
+	said("lists", folder, list.Prune(folder, used...))
+	var copies []*synced.Source
+	for _, p := range s.plugs {
+		if p.copied != nil {
+			copies = append(copies, p.copied)
+		}
 	}
+	folder = copyFolder(s.cfg)
+	said("copied sources", folder, synced.Prune(folder, copies...))
 }
 
 func (d *Daemon) callahead(s, old *setup, src *config.Source) *callahead.Source {
@@ -251,6 +270,11 @@ func (s *setup) closeNew(other *setup) {
 	for k, c := range s.asked {
 		if other == nil || other.asked[k] != c {
 			c.Close()
+		}
+	}
+	for k, p := range s.plugs {
+		if other == nil || other.plugs[k] != p {
+			p.close()
 		}
 	}
 	for k, r := range s.relays {

@@ -179,7 +179,7 @@ func (d *Daemon) Start(_ context.Context) error {
 		d.control.close()
 		return err
 	}
-	d.pruneLists(s)
+	d.prune(s)
 	for _, l := range opened {
 		d.run(l)
 	}
@@ -288,7 +288,7 @@ func (d *Daemon) Reload(cfg *config.Config) error {
 	}
 	d.sockets.Unlock()
 	old.closeNew(s) // what only the old configuration used
-	d.pruneLists(s)
+	d.prune(s)
 	d.sayUnchanged(old.cfg, cfg)
 	for _, w := range cfg.Warnings {
 		d.log.Warn("configuration: "+w.Message, "file", w.File, "line", w.Line, "hint", w.Hint)

@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"errors"
+	"log/slog"
+	"time"
 
 	"backstop/internal/config"
 	"backstop/internal/directory/access"
@@ -20,6 +22,14 @@ func CheckFiles(cfg *config.Config) (problems, warnings []config.Problem) {
 	seen := map[file]bool{}
 	for i := range cfg.Domains {
 		for _, src := range cfg.Domains[i].Sources {
+			if src.LDAP != nil || src.SQL != nil || src.HTTP != nil {
+				if f := (file{src.Kind, src.Name}); !seen[f] {
+					seen[f] = true
+					p, w := checkPlug(cfg, &src)
+					problems, warnings = append(problems, p...), append(warnings, w...)
+				}
+				continue
+			}
 			f := file{src.Kind, src.File}
 			if src.File == "" || seen[f] {
 				continue
@@ -39,6 +49,21 @@ func CheckFiles(cfg *config.Config) (problems, warnings []config.Problem) {
 		}
 	}
 	return problems, warnings
+}
+
+// checkPlug says what New would find wrong with a source that is asked, and what it warns of.
+func checkPlug(cfg *config.Config, src *config.Source) (problems, warnings []config.Problem) {
+	a, err := newAsked(src, slog.New(slog.DiscardHandler), time.Now)
+	if err != nil {
+		return []config.Problem{cfg.ProblemAt(src.Name, troubleKey(src), err)}, nil
+	}
+	defer a.Close()
+	if w, ok := a.(interface{ Warnings() []string }); ok {
+		for _, text := range w.Warnings() {
+			warnings = append(warnings, cfg.ProblemAt(src.Name, "url", errors.New(text)))
+		}
+	}
+	return nil, warnings
 }
 
 // fileProblems takes the mistakes of a file apart.

@@ -23,7 +23,8 @@ type Probed struct {
 	MS     float64 `json:"ms"`
 }
 
-// Probe asks each domain's sources about somebody who cannot exist, and each
+// Probe asks each domain's sources about somebody who cannot exist and, where they know nobody
+// of that name, whether they know the postmaster, and each
 // downstream, up to RCPT and no further, about the postmaster that it must have
 // (RFC 5321, 4.5.1). No mail is sent.
 func (d *Daemon) Probe(ctx context.Context) []Probed {
@@ -62,10 +63,26 @@ func (d *Daemon) probeSources(ctx context.Context, dom *session.Domain) []Probed
 			p.State, p.Detail = stateBlind, "it says that "+nobody.String()+" exists, as it would of anybody"
 		case f.Standing == evidence.Unavailable:
 			p.State = stateDown
+		case f.Standing == evidence.Missing && p.Detail == "":
+			p.Detail = d.knowsPostmaster(ctx, dom)
 		}
 		all = append(all, p)
 	}
 	return all
+}
+
+// knowsPostmaster says something where nobody at all may be known: a wrong filter, or a wrong path at
+// a web server, answers like a directory that does not have the address.
+func (d *Daemon) knowsPostmaster(ctx context.Context, dom *session.Domain) string {
+	who, err := mail.ParseAddress("postmaster@" + dom.Route.Name)
+	if err != nil {
+		return err.Error()
+	}
+	found := d.directory.Lookup(ctx, dom.Chain, directory.Query{Address: who, Subaddress: dom.Route.Subaddress})
+	if found.Standing != evidence.Missing {
+		return ""
+	}
+	return "it answers, and does not even know " + who.String() + ": try `backstop lookup` with an address that exists"
 }
 
 // probeDownstream takes a refusal of the postmaster for an answer too: who

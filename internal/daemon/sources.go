@@ -31,6 +31,7 @@ const (
 	stateUp     = "up"
 	stateSlow   = "slow"
 	stateBlind  = "blind"
+	stateHeld   = "held"
 	stateDown   = "down"
 )
 

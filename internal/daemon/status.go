@@ -37,7 +37,7 @@ type ListenerStatus struct {
 // PeerStatus is one downstream or source.
 type PeerStatus struct {
 	Name   string    `json:"name"`
-	State  string    `json:"state"` // up, slow, blind, down, or unused (never asked yet)
+	State  string    `json:"state"` // up, slow, blind, held (a pull would lose too many), down, or unused (never asked yet)
 	Since  time.Time `json:"since,omitzero"`
 	Detail string    `json:"detail,omitempty"`
 }
@@ -72,6 +72,9 @@ func (d *Daemon) Status() Status {
 	for _, c := range s.asked {
 		st.Sources = append(st.Sources, sourceStatus(c))
 	}
+	for _, p := range s.plugs {
+		st.Sources = append(st.Sources, p.status(d.o.Now()))
+	}
 	for _, l := range s.lists {
 		st.Sources = append(st.Sources, listStatus(l.Name(), l.State()))
 	}
@@ -104,6 +107,8 @@ func wrong(st *Status) []string {
 			w = append(w, fmt.Sprintf("source %s is down: %s", p.Name, p.Detail))
 		case "blind":
 			w = append(w, fmt.Sprintf("source %s says yes to anybody: %s", p.Name, p.Detail))
+		case stateHeld:
+			w = append(w, fmt.Sprintf("source %s holds a pull back: %s", p.Name, p.Detail))
 		}
 	}
 	if st.Log.Dropped > 0 {
@@ -117,7 +122,10 @@ func wrong(st *Status) []string {
 
 // figures is what /metrics shows of this moment.
 func (d *Daemon) figures() metrics.State {
-	st := metrics.State{DownstreamUp: map[string]bool{}, SourceBlind: map[string]bool{}, LogDropped: d.journal.Stats().Dropped}
+	st := metrics.State{
+		DownstreamUp: map[string]bool{}, SourceBlind: map[string]bool{}, SourceUp: map[string]bool{}, SourceEntries: map[string]int{},
+		SourceAge: map[string]float64{}, SourceHeld: map[string]bool{}, LogDropped: d.journal.Stats().Dropped,
+	}
 	s := d.current.Load()
 	if s == nil {
 		return st
@@ -132,5 +140,6 @@ func (d *Daemon) figures() metrics.State {
 	for _, c := range s.asked {
 		st.SourceBlind[c.Name()] = sourceStatus(c).State == "blind"
 	}
+	s.sourceFigures(&st, d.o.Now())
 	return st
 }

@@ -1,0 +1,104 @@
+package daemon
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"backstop/internal/directory/health"
+	"backstop/internal/directory/synced"
+	"backstop/internal/directory/watch"
+	"backstop/internal/metrics"
+)
+
+// status is what the operator sees of a plug.
+func (p *plug) status(now time.Time) PeerStatus {
+	if p.copied != nil {
+		return copyStatus(p.copied.State(), now)
+	}
+	s := p.asked.State()
+	st := PeerStatus{Name: p.cfg.Name, State: stateUnused, Since: s.Since}
+	switch s.Condition {
+	case health.Up:
+		st.State, st.Detail = stateUp, answersIn(s.Usual)
+	case health.Slow:
+		st.State, st.Detail = stateSlow, answersIn(s.Usual)
+	case health.Down:
+		st.State, st.Detail = stateDown, s.LastError
+	}
+	return st
+}
+
+func copyStatus(s synced.State, now time.Time) PeerStatus {
+	st := PeerStatus{Name: s.Name, State: stateUp, Since: s.Since}
+	have := "no copy yet: every answer is 451"
+	if !s.Made.IsZero() {
+		have = fmt.Sprintf("entries: %d, last right %s ago", s.Entries, now.Sub(s.Made).Round(time.Second))
+		if s.Stale {
+			have += ", which is too old: every answer is 451"
+		}
+	}
+	switch {
+	case s.Err != nil:
+		st.State, st.Detail = stateDown, s.Err.Error()+"; "+have
+	case s.Held != nil:
+		st.State, st.Detail = stateHeld, heldText(s.Held)+"; "+have
+	case s.Made.IsZero() && !s.Pulling:
+		st.State, st.Detail = stateUnused, have
+	default:
+		st.Detail = have
+	}
+	if s.Pulling {
+		st.Detail += fmt.Sprintf("; pulling, %d so far", s.Taken)
+	}
+	return st
+}
+
+// heldText says what a pull that is held back would lose, the first few domains by name.
+func heldText(h *synced.Held) string {
+	if len(h.Domains) == 0 {
+		return "nobody at all was found"
+	}
+	const few = 3
+	var b strings.Builder
+	for i, l := range h.Domains {
+		if i == few {
+			fmt.Fprintf(&b, " and %d more", len(h.Domains)-few)
+			break
+		}
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%s would have %d recipients in place of %d", l.Domain, l.After, l.Before)
+	}
+	return b.String()
+}
+
+// sourceFigures adds what /metrics shows of sources.
+func (s *setup) sourceFigures(st *metrics.State, now time.Time) {
+	for name, p := range s.plugs {
+		if p.copied == nil {
+			if c := p.asked.State().Condition; c != health.Unseen {
+				st.SourceUp[name] = c != health.Down
+			}
+			continue
+		}
+		c := p.copied.State()
+		if !c.Since.IsZero() {
+			st.SourceUp[name] = c.Err == nil
+		}
+		st.SourceHeld[name] = c.Held != nil
+		if !c.Made.IsZero() {
+			st.SourceEntries[name], st.SourceAge[name] = c.Entries, now.Sub(c.Made).Seconds()
+		}
+	}
+	file := func(name string, w watch.State) {
+		st.SourceUp[name], st.SourceEntries[name] = w.Err == nil, w.Entries
+	}
+	for _, l := range s.lists {
+		file(l.Name(), l.State())
+	}
+	for _, m := range s.maps {
+		file(m.Name(), m.State())
+	}
+}
