@@ -157,24 +157,15 @@ func byPolicy(p *evidence.Policy, refused, deferred mail.Reply) finding {
 }
 
 func (r Rules) tooManyConnections(c *evidence.Case) finding {
-	if c.TooMany {
-		return deferTo(replyTooMany)
-	}
-	return finding{}
+	return when(c.TooMany, Defer, &replyTooMany)
 }
 
 func (r Rules) earlyTalker(c *evidence.Case) finding {
-	if c.Early {
-		return refuse(replyEarly)
-	}
-	return finding{}
+	return when(c.Early, Refuse, &replyEarly)
 }
 
 func (r Rules) commandAbuse(c *evidence.Case) finding {
-	if c.Abuse {
-		return deferTo(replyAbuse)
-	}
-	return finding{}
+	return when(c.Abuse, Defer, &replyAbuse)
 }
 
 func (r Rules) senderForged(c *evidence.Case) finding {
@@ -285,10 +276,7 @@ func (r Rules) downstreamRecipient(c *evidence.Case) finding {
 }
 
 func (r Rules) messageSize(c *evidence.Case) finding {
-	if c.Message.TooBig {
-		return refuse(replySize)
-	}
-	return finding{}
+	return when(c.Message.TooBig, Refuse, &replySize)
 }
 
 func (r Rules) messageLines(c *evidence.Case) finding {
@@ -324,8 +312,5 @@ func (r Rules) downstreamMessage(c *evidence.Case) finding {
 }
 
 func (r Rules) downstreamSilent(c *evidence.Case) finding {
-	if c.Final.Outcome == evidence.OutcomeSilent {
-		return deferTo(replySilent)
-	}
-	return finding{}
+	return when(c.Final.Outcome == evidence.OutcomeSilent, Defer, &replySilent)
 }

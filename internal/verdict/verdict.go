@@ -147,4 +147,13 @@ func refuse(r mail.Reply) finding { return finding{effect: Refuse, reply: r} }
 func deferTo(r mail.Reply) finding {
 	return finding{effect: Defer, reply: r}
 }
+
+// when is an objection that depends on one thing.
+func when(yes bool, effect Effect, reply *mail.Reply) finding {
+	if yes {
+		return finding{effect: effect, reply: *reply}
+	}
+	return finding{}
+}
+
 func ask(q evidence.Question) finding { return finding{ask: q} }
