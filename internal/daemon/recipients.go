@@ -13,6 +13,7 @@ import (
 	"backstop/internal/directory"
 	"backstop/internal/directory/access"
 	"backstop/internal/directory/book"
+	"backstop/internal/directory/ldapdir"
 	"backstop/internal/evidence"
 	"backstop/internal/mail"
 )
@@ -50,9 +51,19 @@ func (d *Daemon) Recipients(ctx context.Context, q RecipientsQuery, yield func(m
 // errCannotList is wrapped by the errors about sources that have no list to give.
 var errCannotList = errors.New("cannot be listed")
 
-// listable is a source over a system whose recipients can all be had, other than by
-// being a directory.Puller itself.
-type listable interface{ Puller() directory.Puller }
+// puller is the system behind a source from which all recipients can be had, or nil: there is
+// none, or what it is asked tells of single ones only.
+func (s *setup) puller(src directory.Source) directory.Puller {
+	p := s.plugs[src.Name()]
+	switch {
+	case p == nil,
+		p.cfg.Kind == config.SourceSQL && !p.cfg.SQL.Sync,
+		p.cfg.Kind == config.SourceLDAP && ldapdir.CanPull(p.cfg.LDAP.Filter) != nil:
+		return nil
+	}
+	puller, _ := p.asked.(directory.Puller)
+	return puller
+}
 
 // gathering is one call of Recipients.
 type gathering struct {
@@ -162,19 +173,17 @@ func (g *gathering) from(ctx context.Context, p *place) error {
 			return err
 		}
 		defer f.Close()
-		if _, err := book.Read(p.file, f, book.Options{Format: p.format}, take); err != nil {
+		_, err = book.Read(p.file, f, book.Options{Format: p.format}, take)
+		if bad := (*book.Mistake)(nil); errors.As(err, &bad) {
 			return &config.Errors{List: fileProblems(p.file, err)}
 		}
-		return nil
+		return err
 	}
-	puller, ok := p.source.(directory.Puller)
-	if l, is := p.source.(listable); is {
-		puller, ok = l.Puller(), true
-	}
+	puller := g.s.puller(p.source)
 	switch _, anybody := p.source.(directory.Anybody); {
 	case anybody:
 		return g.cannot(p, p.names(), "it accepts everybody and knows nobody", "export the other domains by name, with --domain")
-	case ok && puller != nil:
+	case puller != nil:
 		_, err := puller.Full(ctx, &names{g, p, take})
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.source.Name(), err)

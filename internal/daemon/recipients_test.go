@@ -1,0 +1,117 @@
+package daemon_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"backstop/internal/daemon"
+	"backstop/internal/mail"
+	"backstop/internal/mailtest"
+)
+
+// recipients gathers what the daemon names, sorted, each once.
+func recipients(t *testing.T, g *gateway, q daemon.RecipientsQuery) ([]string, error) {
+	t.Helper()
+	var keys []string
+	err := g.Recipients(t.Context(), q, func(a mail.Address) error {
+		keys = append(keys, a.Key())
+		return nil
+	})
+	slices.Sort(keys)
+	return slices.Compact(keys), err
+}
+
+// TestRecipientsOfADatabase pulls a database whether it is live or copied: a query that
+// lists gives all, one that asks for one address has no list.
+func TestRecipientsOfADatabase(t *testing.T) {
+	m := mailtest.NewMock(t, mailtest.Script{})
+	p := newPeople(t, "Alice@example.com", "bob@alias.example", "x@elsewhere.example", "no address")
+	domain := `aliases = ["alias.example"]
+recipients = ["people"]`
+	g := start(t, p.copied("")+relayTo("smtp://"+m.Addr(), "", domain))
+	got, err := recipients(t, g, daemon.RecipientsQuery{})
+	if want := []string{"alice@example.com", "bob@example.com"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("%q, %v, want %q", got, err, want)
+	}
+	p.add("carl@example.com")
+	if got, err = recipients(t, g, daemon.RecipientsQuery{Domains: []string{"alias.example"}, Source: "people"}); err != nil || !slices.Contains(got, "carl@example.com") {
+		t.Errorf("the database as it is now: %q, %v", got, err)
+	}
+	g = start(t, p.live("")+relayTo("smtp://"+m.Addr(), "", domain))
+	if got, err = recipients(t, g, daemon.RecipientsQuery{}); err == nil || !strings.Contains(err.Error(), "the recipients of example.com at people cannot be listed") {
+		t.Errorf("a query for one address: %q, %v", got, err)
+	}
+	p.do("DROP TABLE people")
+	g = start(t, p.copied("")+relayTo("smtp://"+m.Addr(), "", domain))
+	if got, err = recipients(t, g, daemon.RecipientsQuery{}); err == nil || !strings.HasPrefix(err.Error(), "people: ") {
+		t.Errorf("a database that cannot be asked: %q, %v", got, err)
+	}
+}
+
+// TestRecipientsRemembered names whom a server said to exist, and nobody else.
+func TestRecipientsRemembered(t *testing.T) {
+	m := mailtest.NewMock(t, mailtest.Script{Users: []string{"alice", "bob"}})
+	g := start(t, relayTo("smtp://"+m.Addr(), "", ""))
+	k := open(t, g.addr)
+	rcpt(t, k, "alice@example.com", "250")
+	rcpt(t, k, "nobody@example.com", missing)
+	if _, err := recipients(t, g, daemon.RecipientsQuery{}); err == nil {
+		t.Error("a server that is only asked about single recipients was listed")
+	} else {
+		var told interface{ Hint() string }
+		if !errors.As(err, &told) || !strings.Contains(told.Hint(), "--remembered") {
+			t.Errorf("%v: no advice", err)
+		}
+	}
+	alice, err := mail.ParseAddress("alice@example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "alice is remembered, once the server has shown that it can say no", func() bool {
+		if _, err := g.Lookup(t.Context(), alice, daemon.LookupOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		got, err := recipients(t, g, daemon.RecipientsQuery{Remembered: true})
+		return err == nil && slices.Equal(got, []string{"alice@example.com"})
+	})
+}
+
+// TestRecipientsEnd ends with the caller's error, and with the caller.
+func TestRecipientsEnd(t *testing.T) {
+	m := mailtest.NewMock(t, mailtest.Script{})
+	list := mailtest.WriteFile(t, t.TempDir(), "list", "alice\nbob@example.com\n")
+	g := start(t, relayTo("smtp://"+m.Addr(), "", `recipients = ["list:`+list+`"]`))
+	enough, n := errors.New("enough"), 0
+	err := g.Recipients(t.Context(), daemon.RecipientsQuery{}, func(mail.Address) error { n++; return enough })
+	if !errors.Is(err, enough) || n != 1 {
+		t.Errorf("%d, %v", n, err)
+	}
+}
+
+// TestStat shows what is remembered and what is listed, by domain.
+func TestStat(t *testing.T) {
+	m := mailtest.NewMock(t, mailtest.Script{Users: []string{"alice"}})
+	dir := t.TempDir()
+	list := mailtest.WriteFile(t, dir, "list", "carl\nbob@alias.example\ndora@example.com\nx@elsewhere.example\n")
+	access := mailtest.WriteFile(t, dir, "access", "To:eve@example.com RELAY\nFrom:x.example REJECT\n")
+	p := newPeople(t, "fay@example.com", "x@elsewhere.example")
+	g := start(t, p.copied("")+relayTo("smtp://"+m.Addr(), "", `aliases = ["alias.example"]
+recipients = ["access:`+access+`", "people", "list:`+list+`", "callahead"]`))
+	if _, err := g.Sync(t.Context(), nil, false); err != nil {
+		t.Fatal(err)
+	}
+	k := open(t, g.addr)
+	rcpt(t, k, "carl@example.com", "550") // listed, and the downstream has not got him
+	stats := g.Stat()
+	if len(stats) != 1 || stats[0].Domain != "example.com" || len(stats[0].Listed) != 3 {
+		t.Fatalf("%+v", stats)
+	}
+	for i, want := range []daemon.ListedStat{{Source: "access:" + access, Entries: 2, Whole: true}, {Source: "people", Entries: 1}, {Source: "list:" + list, Entries: 3}} {
+		got := stats[0].Listed[i]
+		if got.Source != want.Source || got.Entries != want.Entries || got.Whole != want.Whole {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+	}
+}
