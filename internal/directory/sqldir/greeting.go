@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"syscall"
+	"time"
 )
 
 // greeted looks at the first packet of a MySQL server before the driver does, which would
@@ -14,16 +16,24 @@ import (
 type greeted struct {
 	net.Conn
 	first []byte // what was read and not handed on yet
-	seen  bool
 }
 
-// dialGreeted is wires.dial for MySQL.
+// dialGreeted is wires.dial for MySQL, where the server speaks first.
 func (w *wires) dialGreeted(ctx context.Context, network, address string) (net.Conn, error) {
 	nc, err := w.dial(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
-	return &greeted{Conn: nc}, nil
+	stop := context.AfterFunc(ctx, func() { nc.SetReadDeadline(time.Unix(1, 0)) })
+	first, err := readGreeting(nc)
+	if !stop() || err != nil {
+		nc.Close()
+		if err == nil || ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return nil, err
+	}
+	return &greeted{Conn: nc, first: first}, nil
 }
 
 const (
@@ -34,14 +44,8 @@ const (
 
 var errNoGreeting = errors.New("what answers there is no MySQL server: look at host and port")
 
-// Read reads as the driver asks for it.
+// Read hands on the greeting, and then what comes.
 func (g *greeted) Read(p []byte) (int, error) {
-	if !g.seen {
-		g.seen = true
-		if err := g.greeting(); err != nil {
-			return 0, err
-		}
-	}
 	if len(g.first) > 0 {
 		n := copy(p, g.first)
 		g.first = g.first[n:]
@@ -50,32 +54,31 @@ func (g *greeted) Read(p []byte) (int, error) {
 	return g.Conn.Read(p)
 }
 
-// greeting reads and checks the first packet (MySQL's Protocol::HandshakeV10, or an error).
-func (g *greeted) greeting() error {
+// readGreeting reads and checks the first packet (MySQL's Protocol::HandshakeV10, or an error).
+func readGreeting(from io.Reader) ([]byte, error) {
 	b := make([]byte, packetHead, 256)
-	if _, err := io.ReadFull(g.Conn, b); err != nil {
-		return err
+	if _, err := io.ReadFull(from, b); err != nil {
+		return nil, fmt.Errorf("no greeting came: %w", err)
 	}
 	length := int(b[0]) | int(b[1])<<8 | int(b[2])<<16
 	if length < 4 || length > maxGreeting {
-		return errNoGreeting
+		return nil, errNoGreeting
 	}
 	b = append(b, make([]byte, length)...)
 	payload := b[packetHead:]
-	if _, err := io.ReadFull(g.Conn, payload); err != nil {
-		return err
+	if _, err := io.ReadFull(from, payload); err != nil {
+		return nil, fmt.Errorf("no greeting came: %w", err)
 	}
 	if payload[0] == errorPacket {
 		if payload[3] == '#' && length < 9 { // the state behind it has five octets
-			return errNoGreeting
+			return nil, errNoGreeting
 		}
 	} else if version := bytes.IndexByte(payload[1:], 0); version < 0 || length < 1+version+1+ // the version, then:
 		4+8+1+2+ // number of the connection, first part of the challenge, filler, capabilities,
 		1+2+2+1+10+13 { // character set, status, capabilities, length, reserved, second part of the challenge
-		return errNoGreeting
+		return nil, errNoGreeting
 	}
-	g.first = b
-	return nil
+	return b, nil
 }
 
 // SyscallConn lets the driver look whether the server has hung up.

@@ -97,7 +97,7 @@ func (e *engine) mysqlTLS(conf *maria.Config, q url.Values, host string, trusted
 // mysqlAgain says whether the question may be put once more, on a fresh connection.
 func mysqlAgain(err error) bool {
 	var dial *net.OpError
-	if errors.As(err, &dial) && dial.Op == "dial" {
+	if errors.As(err, &dial) && dial.Op == "dial" || errors.Is(err, errNoGreeting) {
 		return false // that was a fresh one
 	}
 	var my *maria.MySQLError
