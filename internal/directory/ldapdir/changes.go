@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -202,12 +203,13 @@ func (p *pull) numbered(ctx context.Context, old *cursor) (listed bool, err erro
 	naming := p.context()
 	// Who has changed in any way, wherever: who was deleted, moved elsewhere or is
 	// meant no more by the filter is not found by it.
-	changed := map[string]bool{}
+	changed, folders := map[string]bool{}, false
 	show := []ldap.Control{ldap.NewControlMicrosoftShowDeleted()}
-	err = p.pages(ctx, naming, since, []string{objectGUID}, show, func(e *ldap.Entry) error {
+	err = p.pages(ctx, naming, since, []string{objectGUID, "objectClass"}, show, func(e *ldap.Entry) error {
 		if id := p.id(e); p.into.Has(id) {
 			changed[id] = true
 		}
+		folders = folders || isFolder(e)
 		return nil
 	})
 	if err != nil {
@@ -227,11 +229,19 @@ func (p *pull) numbered(ctx context.Context, old *cursor) (listed bool, err erro
 		}
 	}
 	// What a filter says of others (a group's members) changes without a number of the one who
-	// is meant, and not everybody may see who was deleted.
-	if !p.s.filter.own && p.seesDeleted(ctx, naming) {
+	// is meant, and so does where somebody is when the folder around him moves. Not everybody may see who
+	// was deleted.
+	if !p.s.filter.own && !folders && p.seesDeleted(ctx, naming) {
 		return false, nil
 	}
 	return true, p.list(ctx, filter)
+}
+
+// isFolder says whether others may be below an entry of Active Directory.
+func isFolder(e *ldap.Entry) bool {
+	return slices.ContainsFunc(e.GetEqualFoldAttributeValues("objectClass"), func(c string) bool {
+		return strings.EqualFold(c, "organizationalUnit") || strings.EqualFold(c, "container")
+	})
 }
 
 // context is the naming context that the base is in: who is moved out of the base or deleted is still

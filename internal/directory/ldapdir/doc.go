@@ -16,7 +16,9 @@
 // is tried rarely, and at one server only, because directories lock accounts.
 //
 // Changes are told in one of two ways. Active Directory numbers its changes (uSNChanged,
-// each domain controller for itself), so the cursor is a number of one controller.
+// each domain controller for itself), so the cursor is a number of one controller. Who may not see the
+// deleted there has everybody listed by id at each pull, and so has one whose filter says something of
+// groups; the same is done once after a folder was changed.
 // Others stamp entries (modifyTimestamp) and forget the deleted, so everybody who is there is
 // listed at each pull by id, and only what was stamped lately is read again.
 //
