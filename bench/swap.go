@@ -20,6 +20,7 @@ func rowSwap(ctx context.Context, b *bench, r result) []result {
 	if b.quick {
 		n = 1_000_000
 	}
+	b.progress("%s recipients: %d swaps", count(n), swaps)
 	found, err := b.swapped(ctx, n)
 	return swapLines(r, n, found, err)
 }
@@ -113,8 +114,8 @@ func (found *swapped) explain(i int, line *result) {
 		for _, e := range found.Errors {
 			line.note("error: %s", e)
 		}
-		line.note("a swap, from the new file until its names were known: %s ms (%s to %s); all of them with what is kept on the disk took %s s, as did the time without",
-			number(took.Median), number(took.Min), number(took.Max), number(found.Swapping.Seconds))
+		line.note("a swap, from the new file until its names were known: %s ms (%s to %s); all of them with what is kept on the disk took %s s, the time without %s s",
+			number(took.Median), number(took.Min), number(took.Max), number(found.Swapping.Seconds), number(found.Quiet.Seconds))
 		line.note("look-ups above %v: %d while swapped, %d without", pauseLimit, found.Swapping.LongLookups, found.Quiet.LongLookups)
 		line.note("a look-up that was interrupted, for another's turn or by the kernel, has the interruption in its time")
 		return

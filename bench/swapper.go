@@ -77,6 +77,9 @@ type swapper struct {
 	unknown []string
 }
 
+// longestQuiet bounds the time without a swap, in case the swaps took long because one was not noticed.
+const longestQuiet = time.Minute
+
 // swapList opens the list and measures: first with the swaps, then for as long without.
 func swapList(dir string, n, times int) (*swapped, error) {
 	s := &swapper{dir: dir, path: filepath.Join(dir, "list"), changed: make(chan list.State, 1), kept: make(chan error, 1)}
@@ -113,7 +116,7 @@ func swapList(dir string, n, times int) (*swapped, error) {
 		return wrong
 	})
 	found.Quiet = s.underLoad(func() int {
-		time.Sleep(time.Duration(found.Swapping.Seconds * float64(time.Second)))
+		time.Sleep(min(time.Duration(found.Swapping.Seconds*float64(time.Second)), longestQuiet))
 		return 0
 	})
 	return found, nil
