@@ -97,7 +97,7 @@ func (a *Asked) syncKeys(modeDoc string) []key {
 func (l *LDAP) keys(d *decoder, where string) []key {
 	keys := []key{
 		{name: "url", required: true, example: `"ldaps://HOST"`, set: d.marked(where+"url", takeURLs(&l.URLs, "ldaps", "ldap", "ldapi")),
-			doc: "The directory server: `ldaps://HOST[:PORT]`, `ldap://HOST[:PORT]` or `ldapi://%2FPATH`. Several are written as a list and tried in its order. Active Directory's global catalogue is on port 3269 (`ldaps`) and 3268."},
+			doc: "The directory server: `ldaps://HOST[:PORT]`, `ldap://HOST[:PORT]` or `ldapi://%2FPATH`, which is a socket on this machine. Several are written as a list and tried in its order. Active Directory's global catalogue is on port 3269 (`ldaps`) and 3268."},
 		{name: "starttls", def: "false", set: boolean(&l.StartTLS), doc: "Whether `ldap://` is encrypted by StartTLS. It is never gone on without."},
 		{name: "bind_dn", def: `""`, set: text(&l.BindDN, anyText), doc: "Who asks: a DN, or for Active Directory `user@domain`. `\"\"` asks as nobody. It needs to read addresses and nothing else."},
 		{name: "password", unset: "none", set: d.marked(where+"password", secret(&l.Password)), doc: "Its password."},
@@ -165,8 +165,8 @@ func takeURLs(dst *[]*url.URL, schemes ...string) setter {
 
 func parseURL(schemes ...string) func(string) (*url.URL, error) {
 	return func(s string) (*url.URL, error) {
-		u, err := url.Parse(s)
-		if err == nil && (u.Host != "" || u.Scheme == "sqlite" && u.Path != "") {
+		u, err := readURL(s)
+		if err == nil && (u.Host != "" || u.Path != "" && (u.Scheme == "sqlite" || u.Scheme == "ldapi")) {
 			for _, scheme := range schemes {
 				if u.Scheme == scheme {
 					return u, nil
@@ -176,6 +176,16 @@ func parseURL(schemes ...string) func(string) (*url.URL, error) {
 		// The text itself is not shown: it may hold a password.
 		return nil, hinted{"this is not a URL of a kind known here", "it begins with " + strings.Join(schemes, "://, ") + "://"}
 	}
+}
+
+// readURL is url.Parse that knows ldapi://%2FPATH too, whose path stands where a host would.
+func readURL(s string) (*url.URL, error) {
+	rest, local := strings.CutPrefix(s, "ldapi://")
+	if !local {
+		return url.Parse(s)
+	}
+	path, err := url.PathUnescape(rest)
+	return &url.URL{Scheme: "ldapi", Path: path}, err
 }
 
 func takeAttributes(dst *[]string) setter {

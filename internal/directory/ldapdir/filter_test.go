@@ -258,8 +258,8 @@ func TestConfigs(t *testing.T) {
 			s.Close()
 		}
 	}
-	for _, u := range []string{"", "ldap://", "http://a.example.com", "ldap://a.example.com/dc=example", "ldap://a.example.com?mail", "ldap://u:p@a.example.com", "ldapi://", "ldapi://%zz", "dc1.example.com", "ldap://a b"} {
-		if _, err := ParseURL(u); err == nil {
+	for _, u := range []string{"", "ldap://", "http://a.example.com", "ldap://a.example.com/dc=example", "ldap://a.example.com?mail", "ldap://u:p@a.example.com", "ldapi://", "dc1.example.com"} {
+		if err := checkURL(parseURL(t, u), false); err == nil {
 			t.Errorf("%q was taken for a server", u)
 		} else if strings.Contains(err.Error(), ":p@") {
 			t.Errorf("the error shows a password: %v", err)

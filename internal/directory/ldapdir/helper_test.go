@@ -21,7 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func parseURL(t testing.TB, s string) *url.URL {
 	t.Helper()
-	u, err := ParseURL(s)
+	u, err := url.Parse(s)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -141,24 +141,7 @@ func CheckBase(base string) error {
 	return nil
 }
 
-// ParseURL reads the URL of a server: ldap://HOST[:PORT], ldaps://HOST[:PORT], ldapi:///PATH
-// or, with the path's slashes as %2F, ldapi://PATH. net/url does not know the last one.
-func ParseURL(s string) (*url.URL, error) {
-	if rest, is := strings.CutPrefix(s, "ldapi://"); is {
-		path, err := url.PathUnescape(rest)
-		if err != nil {
-			return nil, fmt.Errorf("%q is not the URL of an LDAP server: %v", s, err)
-		}
-		u := &url.URL{Scheme: "ldapi", Path: path}
-		return u, checkURL(u, false)
-	}
-	u, err := url.Parse(s)
-	if err != nil {
-		return nil, fmt.Errorf("%q is not the URL of an LDAP server", s)
-	}
-	return u, checkURL(u, false)
-}
-
+// checkURL takes ldap://HOST[:PORT], ldaps://HOST[:PORT] and ldapi:///PATH.
 func checkURL(u *url.URL, startTLS bool) error {
 	extra := strings.Trim(u.Path, "/")
 	switch {
