@@ -288,9 +288,6 @@ func TestEveryWayIn(t *testing.T) {
 		{"StartTLS", func(c *Config) { c.StartTLS = true }},
 		{"ldaps", func(c *Config) { c.URLs = []*url.URL{parseURL(t, d.TLSURL())} }},
 		{"ldapi", func(c *Config) { c.URLs = []*url.URL{parseURL(t, "ldapi://"+d.Socket())} }},
-		{"ldapi, escaped", func(c *Config) {
-			c.URLs = []*url.URL{parseURL(t, "ldapi://"+strings.ReplaceAll(d.Socket(), "/", "%2F"))}
-		}},
 		{"anonymous", func(c *Config) { c.BindDN, c.Password = "", "" }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
