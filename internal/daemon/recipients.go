@@ -83,6 +83,7 @@ type place struct {
 	file   string
 	format book.Format
 	by     map[string]*seat // by the domain's name
+	seats  []*seat          // the same, in the order of the configuration
 }
 
 // seat is a source's place in the chain of a domain.
@@ -148,6 +149,7 @@ func (g *gathering) add(index map[any]*place, c *config.Source, at *seat) {
 	}
 	if p.by[at.domain] == nil { // named twice in one chain
 		p.by[at.domain] = at
+		p.seats = append(p.seats, at)
 	}
 }
 
@@ -198,7 +200,7 @@ func (g *gathering) from(ctx context.Context, p *place) error {
 // namesAll makes sure that no line of a file says yes to anybody: nobody can write these down.
 func (g *gathering) namesAll(p *place) error {
 	var blind []string
-	for _, at := range p.sorted() {
+	for _, at := range p.seats {
 		f, ok := at.source.(*access.Source)
 		if !ok {
 			continue
@@ -213,18 +215,9 @@ func (g *gathering) namesAll(p *place) error {
 	return g.cannot(p, blind, "a line of it accepts everybody there, so its users are not all named", "name the users in it, or export the other domains with --domain")
 }
 
-func (p *place) sorted() []*seat {
-	seats := make([]*seat, 0, len(p.by))
-	for _, at := range p.by {
-		seats = append(seats, at)
-	}
-	slices.SortFunc(seats, func(a, b *seat) int { return strings.Compare(a.domain, b.domain) })
-	return seats
-}
-
 // names are the place's domains.
 func (p *place) names() (names []string) {
-	for _, at := range p.sorted() {
+	for _, at := range p.seats {
 		names = append(names, at.domain)
 	}
 	return names
@@ -246,7 +239,7 @@ func (g *gathering) cannot(p *place, names []string, why, advice string) error {
 // place, and who is asked before it, do not say otherwise. A local part alone is one of each domain.
 func (g *gathering) give(p *place, a mail.Address) error {
 	if a.Domain() == "" {
-		for _, at := range p.sorted() {
+		for _, at := range p.seats {
 			full, err := a.WithDomain(at.domain)
 			if err != nil {
 				return err

@@ -129,7 +129,7 @@ func (r *reader) address(text string, locals bool) {
 	case err != nil:
 		r.wrong("%q: %v", text, err)
 	case a.Domain() == "" && !locals:
-		r.wrong("%q has no domain, so it is no address", text)
+		r.wrong("%q has no domain, so it is no address (--domain says whose local parts are)", text)
 	default:
 		r.found(a)
 	}

@@ -132,6 +132,9 @@ func TestRead(t *testing.T) {
 		{name: "csv of local parts", text: "user,quota\nann,1\nbob,2\n", file: "u.csv", o: Options{Columns: []string{"user"}, Locals: true}, format: CSV, want: []string{"ann", "bob"}, columns: "user"},
 		{name: "csv, several in a cell", text: "mail\n\"ann@example.com, bob@example.com\nc@example.com\"\n", format: CSV,
 			want: []string{"ann@example.com", "bob@example.com", "c@example.com"}, columns: "mail"},
+		{name: "csv of Microsoft 365", text: "Display name,Proxy addresses,User principal name\nAnn,smtp:a+b@example.com+SMTP:ann@example.com+SPO:x+smtp:lee@example.com,ann@x.example\n", format: CSV,
+			want: []string{"a+b@example.com", "ann@example.com", "lee@example.com"}, passed: map[string]int{reasonKind: 1}, columns: "Proxy addresses"},
+		{name: "csv with braces", text: "Name;EmailAddresses\nAnn;{SMTP:ann@example.com, smtp:lee@example.com}\n", format: CSV, want: []string{"ann@example.com", "lee@example.com"}, columns: "EmailAddresses"},
 		{name: "csv, X.400", text: "mail\n\"X400:C=US;A= ;P=Org;S=Lee;;smtp:ann@example.com;x500:/o=A b;bob@example.com\"\n", format: CSV,
 			want: []string{"ann@example.com", "bob@example.com"}, passed: map[string]int{reasonKind: 2}, columns: "mail"},
 	} {

@@ -6,8 +6,12 @@ import "strings"
 // commas, blanks or line ends between them; those of Exchange with their kind before them,
 // "SMTP:ann@example.com smtp:a@example.com X500:/o=Example/ou=First Group/cn=ann". What
 // follows the kind of another address belongs to it up to the next kind, since such addresses hold
-// blanks, and those of X.400 semicolons too.
+// blanks, and those of X.400 semicolons too. PowerShell may put braces around all, and Microsoft 365
+// writes a plus sign between them.
 func (r *reader) cell(s string) {
+	if strings.HasPrefix(s, "{") && strings.HasSuffix(s, "}") { // no domain ends so
+		s = s[1 : len(s)-1]
+	}
 	other, x400 := false, false
 	for s != "" && !r.over() {
 		var word string
@@ -26,7 +30,7 @@ func (r *reader) cell(s string) {
 			other, x400 = true, strings.EqualFold(kind, "x400")
 			r.passed(reasonKind)
 		case other:
-		case strings.HasPrefix(word, "System.") || strings.HasPrefix(word, "Microsoft."):
+		case (strings.HasPrefix(word, "System.") || strings.HasPrefix(word, "Microsoft.")) && strings.IndexByte(word, '@') < 0:
 			r.wrong("the cell holds the name of a list (%s) and not what is in it; in PowerShell, export @{n='proxyAddresses';e={$_.proxyAddresses -join ';'}}", shortened(word))
 			return
 		default:
@@ -45,17 +49,30 @@ func cutWord(s string) (word, rest string, ends bool) {
 			i++
 		} else if c == '"' {
 			quoted = !quoted
-		} else if !quoted && strings.IndexByte(" \t\r\n;,", c) >= 0 {
+		} else if !quoted && (strings.IndexByte(" \t\r\n;,", c) >= 0 || plusKind(s[i:])) {
 			break
 		}
 	}
 	i = min(i, len(s))
 	word, rest = s[:i], s[i:]
+	if plusKind(rest) {
+		return word, rest[1:], true
+	}
 	for rest != "" && strings.IndexByte(" \t\r\n;,", rest[0]) >= 0 {
 		ends = ends || rest[0] != ' ' && rest[0] != '\t'
 		rest = rest[1:]
 	}
 	return word, rest, ends
+}
+
+// plusKind says whether a plus sign parts one address from the kind of the next: none has
+// a colon behind its own.
+func plusKind(s string) bool {
+	if len(s) < 2 || s[0] != '+' {
+		return false
+	}
+	_, _, has := cutKind(s[1:])
+	return has
 }
 
 // cutKind takes the kind off an address: letters and digits before a colon.

@@ -26,7 +26,7 @@ var tiers = [][]string{
 	{"address", "addresses", "recipient", "recipients", "mailbox"},
 	{
 		"mail", "mails", "email", "emails", "emailaddress", "emailaddresses", "mailaddress", "mailaddresses", "smtpaddress", "smtpaddresses",
-		"primarysmtpaddress", "primaryemail", "windowsemailaddress", "proxyaddress", "proxyaddresses", "alias address", "emailaliases",
+		"primarysmtpaddress", "primaryemail", "windowsemailaddress", "proxyaddress", "proxyaddresses", "aliasaddress", "emailaliases",
 		"maillocaladdress", "mailalternateaddress",
 	},
 }
