@@ -182,10 +182,10 @@ func pullInto(ctx context.Context, s *Source, cursor []byte, into directory.Copy
 func controllerSilent(t *testing.T, d *domain) {
 	ou, all := d.crew(t, "silent")
 	c := d.config(t, rig.SambaLDAPS)
-	clock := &shifted{}
-	c.Base, c.PageSize, c.Timeout, c.Now = ou, 3, 500*time.Millisecond, clock.now
-	s := newSource(t, c)
-	says(t, s, all[0], evidence.Exists, "")
+	c.Base, c.PageSize = ou, 3
+	patient := newSource(t, c)
+	says(t, patient, all[0], evidence.Exists, "")
+	c.Timeout = 1500 * time.Millisecond
 	h := holding{known: map[string][]string{}, named: map[string]bool{}}
 	h.took = func() error {
 		if h.takes == 4 {
@@ -193,14 +193,13 @@ func controllerSilent(t *testing.T, d *domain) {
 		}
 		return nil
 	}
-	if _, err := s.Full(t.Context(), &h); err == nil || !strings.Contains(err.Error(), "no answer in time") {
+	if _, err := newSource(t, c).Full(t.Context(), &h); err == nil || !strings.Contains(err.Error(), "no answer in time") {
 		t.Errorf("pulled from a controller that says nothing: %v", err)
 	}
-	clock.forward(time.Minute)
-	says(t, s, all[0], evidence.Unavailable, "no answer in time")
+	c.Timeout = 200 * time.Millisecond
+	says(t, newSource(t, c), all[0], evidence.Unavailable, "no answer in time")
 	d.Thaw()
-	clock.forward(time.Minute)
-	says(t, s, all[0], evidence.Exists, "")
+	says(t, patient, all[0], evidence.Exists, "")
 }
 
 // foreignCursors: whatever is not the last word of this very database wants a full pull.
