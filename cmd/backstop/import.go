@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync/atomic"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -60,6 +61,11 @@ type importedList struct {
 	Domains []importedDomain `json:"domains"`
 }
 
+// changes says whether the list is another afterwards.
+func (l *importedList) changes() bool {
+	return slices.ContainsFunc(l.Domains, func(d importedDomain) bool { return d.New > 0 || d.Removed > 0 })
+}
+
 // importedDomain is what became of one domain in it.
 type importedDomain struct {
 	Domain  string `json:"domain"` // "": local parts alone
@@ -99,7 +105,7 @@ func (a *app) directoryImport() *cobra.Command {
 	flags := c.Flags()
 	flags.StringVar(&f.format, "format", "", "what FILE is: list, access, virtusertable, postfix, ldif or csv (default: found out)")
 	flags.StringSliceVar(&f.columns, "column", nil, "the column of CSV with the addresses, by `NAME` or number; may be repeated (default: found out)")
-	flags.StringVar(&f.separator, "separator", "", "the separator of CSV: `comma`, semicolon or tab (default: found out)")
+	flags.StringVar(&f.separator, "separator", "", "the separator of CSV, by `NAME`: comma, semicolon or tab (default: found out)")
 	flags.StringSliceVar(&f.attributes, "attribute", nil, "an attribute of LDIF with addresses, by `NAME`, beside mail, proxyAddresses, mailLocalAddress and mailAlternateAddress; may be repeated")
 	flags.StringVar(&f.domain, "domain", "", "bring in this `DOMAIN` alone; local parts alone are of it")
 	flags.StringVar(&f.to, "to", "", "the list to bring them into, a `FILE` (default: the one of their domain in the configuration)")
@@ -286,7 +292,7 @@ func (a *app) printImport(r importReport) {
 		switch {
 		case l.Written:
 			a.printf("written: %s\n", l.File)
-		case r.DryRun:
+		case r.DryRun && l.changes():
 			a.printf("not written, because of --dry-run: %s\n", l.File)
 		default:
 			a.printf("nothing to change: %s\n", l.File)

@@ -264,11 +264,7 @@ func (l *target) plan(f importFlags) error {
 
 // write writes the list, if it changes.
 func (l *target) write(f importFlags) error {
-	changes := l.old == nil
-	for _, d := range l.Domains {
-		changes = changes || d.New > 0 || d.Removed > 0
-	}
-	if !changes || f.dryRun {
+	if !l.changes() || f.dryRun {
 		return nil
 	}
 	fill := l.merge

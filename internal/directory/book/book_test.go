@@ -168,6 +168,7 @@ func TestMistakes(t *testing.T) {
 		{"f", "PK\x03\x04....", "f: this is a spreadsheet or another zip file; save it as CSV"},
 		{"f", "\x1f\x8b\x08", "f: this is compressed"},
 		{"f", "a\x00n\x00", "f: this is no text, or UTF-16 without a byte order mark"},
+		{"f", "ann@example.com\n\x00\n", "f: this is no text"},
 		{"f", "Lorem ipsum dolor\nsit amet\n", "f: it is not clear what kind of file this is"},
 		{"f", "ann@example.com\nbob@@example.com\n", `f:2: "bob@@example.com"`},
 		{"f", "ann@example.com\ncarl@example.com\t\nann lee@example.com\n", `f:3: "lee@example.com" stands after the address`},

@@ -71,7 +71,8 @@ func plusKind(s string) bool {
 	if len(s) < 2 || s[0] != '+' {
 		return false
 	}
-	_, _, has := cutKind(s[1:])
+	const longest = 16 // a kind and its colon
+	_, _, has := cutKind(s[1:min(len(s), 1+longest)])
 	return has
 }
 

@@ -33,7 +33,11 @@ func decode(in io.Reader) (source, error) {
 		return nil, errors.New("this is a spreadsheet or another zip file; save it as CSV")
 	case bytes.HasPrefix(head, []byte("\x1f\x8b")):
 		return nil, errors.New("this is compressed; unpack it first, for example: gunzip -c FILE | backstop directory import -")
-	case bytes.IndexByte(head, 0) >= 0:
+	}
+	if head, err = text.Peek(sample); err != nil && err != io.EOF {
+		return nil, err
+	}
+	if bytes.IndexByte(head, 0) >= 0 {
 		return nil, errors.New("this is no text, or UTF-16 without a byte order mark; save it as UTF-8")
 	}
 	return text, nil
