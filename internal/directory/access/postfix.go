@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"backstop/internal/directory"
+	"backstop/internal/directory/book"
 	"backstop/internal/evidence"
 )
 
@@ -43,7 +44,8 @@ func (r *reader) endRecord() {
 		return
 	}
 	r.line = record.line
-	key, value, ok := splitRecord(record.text)
+	key, ok := book.MapKey(record.text)
+	value := strings.TrimSpace(record.text[len(key):])
 	switch {
 	case !ok:
 		r.wrong("the quoted key has no closing quote")
@@ -73,23 +75,6 @@ func (r *reader) endRecord() {
 		r.users = r.users || alone
 		r.put(tagNone, name, action{})
 	}
-}
-
-// splitRecord parts key and value. In quotes a key may hold white space (postmap(1),
-// Postfix 3.2).
-func splitRecord(s string) (key, value string, ok bool) {
-	quoted := false
-	for i := 0; i < len(s); i++ {
-		switch {
-		case s[i] == '\\' && quoted:
-			i++
-		case s[i] == '"':
-			quoted = !quoted
-		case !quoted && (s[i] == ' ' || s[i] == '\t'):
-			return s[:i], strings.TrimSpace(s[i:]), true
-		}
-	}
-	return s, "", !quoted
 }
 
 // mapped looks a recipient up as Postfix does (mail_addr_find(3)): the address, the local part

@@ -185,7 +185,7 @@ func (r *reader) mapLine(line string) {
 		return
 	}
 	r.Records++
-	key, ok := mapKey(text)
+	key, ok := MapKey(text)
 	switch {
 	case !ok:
 		r.wrong("the quoted key has no closing quote")
@@ -200,8 +200,9 @@ func (r *reader) mapLine(line string) {
 	}
 }
 
-// mapKey cuts off the value. In quotes a key may hold white space (Postfix 3.2).
-func mapKey(s string) (key string, ok bool) {
+// MapKey is the key of a Postfix map's record, before the value. In quotes it may hold white space
+// (postmap(1), Postfix 3.2); ok is false where these are not closed.
+func MapKey(s string) (key string, ok bool) {
 	quoted := false
 	for i := 0; i < len(s); i++ {
 		switch {

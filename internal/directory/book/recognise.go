@@ -78,7 +78,7 @@ func mapOrList(name string, said []string) Format {
 		if l[0] == ' ' || l[0] == '\t' { // goes on the line before, in a Postfix map
 			continue
 		}
-		key, _ := mapKey(WithoutComment(l))
+		key, _ := MapKey(WithoutComment(l))
 		value := strings.TrimSpace(WithoutComment(l)[len(key):])
 		tag, rest, tagged := strings.Cut(key, ":")
 		tagged = tagged && (strings.EqualFold(tag, "To") || tags[strings.ToLower(tag)])
