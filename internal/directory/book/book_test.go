@@ -82,62 +82,65 @@ result: 0 Success
 # numResponses: 6
 `
 
-// TestRead reads each format as it is found in the wild, recognised and named.
+// readCases are files of each format as they are found in the wild.
+var readCases = []struct {
+	name, file, text string
+	o                Options
+	format           Format
+	want             []string
+	passed           map[string]int
+	columns          string
+}{
+	{name: "list", text: "# users\nann\nBob@Example.COM # a comment\n\"a #b\"@example.com\n\na#b@example.com\n", format: List,
+		want: []string{"ann", "bob@example.com", `"a #b"@example.com`, "a#b@example.com"}},
+	{name: "list of Windows", text: "\ufeffann@example.com\r\nbob@example.com\r\n", format: List, want: []string{"ann@example.com", "bob@example.com"}},
+	{name: "list of PowerShell", text: wide16("ann@example.com\r\nbob@example.com\r\n", true), format: List, want: []string{"ann@example.com", "bob@example.com"}},
+	{name: "list of comments", text: "# nobody\n", format: List},
+	{name: "list with a domain", text: "ann@example.com\n@example.org\n", format: List, want: []string{"ann@example.com"}, passed: map[string]int{reasonDomain: 1}},
+	{name: "access", format: Access,
+		text: "To:ann@example.com\tRELAY\nbob@example.com  OK\nTo:carl@example.com REJECT\nTo:example.com ERROR:5.1.1:\"550 User unknown\"\nabuse@ RELAY\n" +
+			"From:x.example OK\nConnect:192.0.2 RELAY\nTo:d+*@example.com RELAY\nexample.org RELAY\n192.0.2.1 OK\nTo:e@example.com 550 no\n# end\n",
+		want:   []string{"ann@example.com", "bob@example.com", "abuse"},
+		passed: map[string]int{reasonRefused: 3, reasonOther: 2, reasonPattern: 1, reasonDomain: 2}},
+	{name: "virtusertable", file: "/etc/mail/virtusertable", format: Virtusertable,
+		text: "ann@example.com ann\nx@example.com error:nouser No\n@example.com error:nouser 550 No\np+*@example.com p\n",
+		want: []string{"ann@example.com"}, passed: map[string]int{reasonRefused: 2, reasonPattern: 1}},
+	{name: "postfix", format: Postfix, text: "ann@example.com  x\n  y z\n\"kim kay\"@example.com x\n# c\n@example.org x\n/a@example.com x\nhal x\n",
+		want: []string{"ann@example.com", `"kim kay"@example.com`, "/a@example.com", "hal"}, passed: map[string]int{reasonDomain: 1}},
+	{name: "ldif", text: ldifText, format: LDIF,
+		want:   []string{"ann@example.com", "ann@example.com", "a.very.long.name@example.com", "boerge@example.com", "room@example.com"},
+		passed: map[string]int{reasonKind: 2, reasonDisabled: 1, reasonNone: 1}},
+	{name: "ldif with an attribute", text: "dn: cn=a\nrfc822Mailbox: ann@example.com\n", o: Options{Attributes: []string{"RFC822mailbox"}}, format: LDIF, want: []string{"ann@example.com"}},
+	{name: "ldif in CRLF", text: "dn: cn=a\r\nmail: ann@ex\r\n ample.com\r\n\r\ndn: cn=b\r\nmail: bob@example.com\r\n", format: LDIF, want: []string{"ann@example.com", "bob@example.com"}},
+	{name: "csv", text: "Name,Mail\nAnn,ann@example.com\n\"Bob, \"\"B\"\"\",bob@example.com\nNone,\n", format: CSV,
+		want: []string{"ann@example.com", "bob@example.com"}, passed: map[string]int{reasonNone: 1}, columns: "Mail"},
+	{name: "csv of Exchange", format: CSV, columns: "PrimarySmtpAddress+EmailAddresses",
+		text: wide16("#TYPE Selected.Mailbox\r\n\"Name\";\"UserPrincipalName\";\"PrimarySmtpAddress\";\"EmailAddresses\"\r\n"+
+			"\"Ann\";\"ann@corp.example\";\"ann@example.com\";\"SMTP:ann@example.com smtp:a.lee@example.com X500:/o=Example/ou=First Group (FYD)/cn=Ann smtp:lee@example.com SIP:ann@example.com\"\r\n", true),
+		want:   []string{"ann@example.com", "ann@example.com", "a.lee@example.com", "lee@example.com"},
+		passed: map[string]int{reasonKind: 2}},
+	{name: "csv with names of logging in alone", text: "Name,UserPrincipalName\nAnn,ann@example.com\n", format: CSV, want: []string{"ann@example.com"}, columns: "UserPrincipalName"},
+	{name: "csv without a header", text: "1\tAnn Lee\tann@example.com\n2\tBob\tbob@example.com;b@example.com\n", format: CSV,
+		want: []string{"ann@example.com", "bob@example.com", "b@example.com"}, columns: "3"},
+	{name: "csv with an unknown header", text: "Nr,Who,Where\n1,Ann,ann@example.com\n", format: CSV, want: []string{"ann@example.com"}, columns: "Where"},
+	{name: "csv of one column", text: "E-Mail Address\nann@example.com\n", format: CSV, want: []string{"ann@example.com"}, columns: "E-Mail Address"},
+	{name: "csv of quoted cells", text: "\"ann@example.com\"\n\"bob@example.com\"\n", format: CSV, want: []string{"ann@example.com", "bob@example.com"}, columns: "1"},
+	{name: "csv of Excel", text: "sep=;\nMail;Name\nann@example.com;Ann\n", format: CSV, want: []string{"ann@example.com"}, columns: "Mail"},
+	{name: "csv, a column by name", text: "Mail,Other\nann@example.com,x@example.com\n", o: Options{Columns: []string{"other"}}, format: CSV, want: []string{"x@example.com"}, columns: "Other"},
+	{name: "csv, a column by number", text: "ann@example.com,x@example.com\n", o: Options{Columns: []string{"2"}}, format: CSV, want: []string{"x@example.com"}, columns: "2"},
+	{name: "csv of local parts", text: "user,quota\nann,1\nbob,2\n", file: "u.csv", o: Options{Columns: []string{"user"}, Locals: true}, format: CSV, want: []string{"ann", "bob"}, columns: "user"},
+	{name: "csv, several in a cell", text: "mail\n\"ann@example.com, bob@example.com\nc@example.com\"\n", format: CSV,
+		want: []string{"ann@example.com", "bob@example.com", "c@example.com"}, columns: "mail"},
+	{name: "csv of Microsoft 365", text: "Display name,Proxy addresses,User principal name\nAnn,smtp:a+b@example.com+SMTP:ann@example.com+SPO:x+smtp:lee@example.com,ann@x.example\n", format: CSV,
+		want: []string{"a+b@example.com", "ann@example.com", "lee@example.com"}, passed: map[string]int{reasonKind: 1}, columns: "Proxy addresses"},
+	{name: "csv with braces", text: "Name;EmailAddresses\nAnn;{SMTP:ann@example.com, smtp:lee@example.com}\n", format: CSV, want: []string{"ann@example.com", "lee@example.com"}, columns: "EmailAddresses"},
+	{name: "csv, X.400", text: "mail\n\"X400:C=US;A= ;P=Org;S=Lee;;smtp:ann@example.com;x500:/o=A b;bob@example.com\"\n", format: CSV,
+		want: []string{"ann@example.com", "bob@example.com"}, passed: map[string]int{reasonKind: 2}, columns: "mail"},
+}
+
+// TestRead reads each of them, recognised and named.
 func TestRead(t *testing.T) {
-	for _, c := range []struct {
-		name, file, text string
-		o                Options
-		format           Format
-		want             []string
-		passed           map[string]int
-		columns          string
-	}{
-		{name: "list", text: "# users\nann\nBob@Example.COM # a comment\n\"a #b\"@example.com\n\na#b@example.com\n", format: List,
-			want: []string{"ann", "bob@example.com", `"a #b"@example.com`, "a#b@example.com"}},
-		{name: "list of Windows", text: "\ufeffann@example.com\r\nbob@example.com\r\n", format: List, want: []string{"ann@example.com", "bob@example.com"}},
-		{name: "list of PowerShell", text: wide16("ann@example.com\r\nbob@example.com\r\n", true), format: List, want: []string{"ann@example.com", "bob@example.com"}},
-		{name: "list of comments", text: "# nobody\n", format: List},
-		{name: "list with a domain", text: "ann@example.com\n@example.org\n", format: List, want: []string{"ann@example.com"}, passed: map[string]int{reasonDomain: 1}},
-		{name: "access", format: Access,
-			text: "To:ann@example.com\tRELAY\nbob@example.com  OK\nTo:carl@example.com REJECT\nTo:example.com ERROR:5.1.1:\"550 User unknown\"\nabuse@ RELAY\n" +
-				"From:x.example OK\nConnect:192.0.2 RELAY\nTo:d+*@example.com RELAY\nexample.org RELAY\n192.0.2.1 OK\nTo:e@example.com 550 no\n# end\n",
-			want:   []string{"ann@example.com", "bob@example.com", "abuse"},
-			passed: map[string]int{reasonRefused: 3, reasonOther: 2, reasonPattern: 1, reasonDomain: 2}},
-		{name: "virtusertable", file: "/etc/mail/virtusertable", format: Virtusertable,
-			text: "ann@example.com ann\nx@example.com error:nouser No\n@example.com error:nouser 550 No\np+*@example.com p\n",
-			want: []string{"ann@example.com"}, passed: map[string]int{reasonRefused: 2, reasonPattern: 1}},
-		{name: "postfix", format: Postfix, text: "ann@example.com  x\n  y z\n\"kim kay\"@example.com x\n# c\n@example.org x\n/a@example.com x\nhal x\n",
-			want: []string{"ann@example.com", `"kim kay"@example.com`, "/a@example.com", "hal"}, passed: map[string]int{reasonDomain: 1}},
-		{name: "ldif", text: ldifText, format: LDIF,
-			want:   []string{"ann@example.com", "ann@example.com", "a.very.long.name@example.com", "boerge@example.com", "room@example.com"},
-			passed: map[string]int{reasonKind: 2, reasonDisabled: 1, reasonNone: 1}},
-		{name: "ldif with an attribute", text: "dn: cn=a\nrfc822Mailbox: ann@example.com\n", o: Options{Attributes: []string{"RFC822mailbox"}}, format: LDIF, want: []string{"ann@example.com"}},
-		{name: "ldif in CRLF", text: "dn: cn=a\r\nmail: ann@ex\r\n ample.com\r\n\r\ndn: cn=b\r\nmail: bob@example.com\r\n", format: LDIF, want: []string{"ann@example.com", "bob@example.com"}},
-		{name: "csv", text: "Name,Mail\nAnn,ann@example.com\n\"Bob, \"\"B\"\"\",bob@example.com\nNone,\n", format: CSV,
-			want: []string{"ann@example.com", "bob@example.com"}, passed: map[string]int{reasonNone: 1}, columns: "Mail"},
-		{name: "csv of Exchange", format: CSV, columns: "PrimarySmtpAddress+EmailAddresses",
-			text: wide16("#TYPE Selected.Mailbox\r\n\"Name\";\"UserPrincipalName\";\"PrimarySmtpAddress\";\"EmailAddresses\"\r\n"+
-				"\"Ann\";\"ann@corp.example\";\"ann@example.com\";\"SMTP:ann@example.com smtp:a.lee@example.com X500:/o=Example/ou=First Group (FYD)/cn=Ann smtp:lee@example.com SIP:ann@example.com\"\r\n", true),
-			want:   []string{"ann@example.com", "ann@example.com", "a.lee@example.com", "lee@example.com"},
-			passed: map[string]int{reasonKind: 2}},
-		{name: "csv with names of logging in alone", text: "Name,UserPrincipalName\nAnn,ann@example.com\n", format: CSV, want: []string{"ann@example.com"}, columns: "UserPrincipalName"},
-		{name: "csv without a header", text: "1\tAnn Lee\tann@example.com\n2\tBob\tbob@example.com;b@example.com\n", format: CSV,
-			want: []string{"ann@example.com", "bob@example.com", "b@example.com"}, columns: "3"},
-		{name: "csv with an unknown header", text: "Nr,Who,Where\n1,Ann,ann@example.com\n", format: CSV, want: []string{"ann@example.com"}, columns: "Where"},
-		{name: "csv of one column", text: "E-Mail Address\nann@example.com\n", format: CSV, want: []string{"ann@example.com"}, columns: "E-Mail Address"},
-		{name: "csv of quoted cells", text: "\"ann@example.com\"\n\"bob@example.com\"\n", format: CSV, want: []string{"ann@example.com", "bob@example.com"}, columns: "1"},
-		{name: "csv of Excel", text: "sep=;\nMail;Name\nann@example.com;Ann\n", format: CSV, want: []string{"ann@example.com"}, columns: "Mail"},
-		{name: "csv, a column by name", text: "Mail,Other\nann@example.com,x@example.com\n", o: Options{Columns: []string{"other"}}, format: CSV, want: []string{"x@example.com"}, columns: "Other"},
-		{name: "csv, a column by number", text: "ann@example.com,x@example.com\n", o: Options{Columns: []string{"2"}}, format: CSV, want: []string{"x@example.com"}, columns: "2"},
-		{name: "csv of local parts", text: "user,quota\nann,1\nbob,2\n", file: "u.csv", o: Options{Columns: []string{"user"}, Locals: true}, format: CSV, want: []string{"ann", "bob"}, columns: "user"},
-		{name: "csv, several in a cell", text: "mail\n\"ann@example.com, bob@example.com\nc@example.com\"\n", format: CSV,
-			want: []string{"ann@example.com", "bob@example.com", "c@example.com"}, columns: "mail"},
-		{name: "csv of Microsoft 365", text: "Display name,Proxy addresses,User principal name\nAnn,smtp:a+b@example.com+SMTP:ann@example.com+SPO:x+smtp:lee@example.com,ann@x.example\n", format: CSV,
-			want: []string{"a+b@example.com", "ann@example.com", "lee@example.com"}, passed: map[string]int{reasonKind: 1}, columns: "Proxy addresses"},
-		{name: "csv with braces", text: "Name;EmailAddresses\nAnn;{SMTP:ann@example.com, smtp:lee@example.com}\n", format: CSV, want: []string{"ann@example.com", "lee@example.com"}, columns: "EmailAddresses"},
-		{name: "csv, X.400", text: "mail\n\"X400:C=US;A= ;P=Org;S=Lee;;smtp:ann@example.com;x500:/o=A b;bob@example.com\"\n", format: CSV,
-			want: []string{"ann@example.com", "bob@example.com"}, passed: map[string]int{reasonKind: 2}, columns: "mail"},
-	} {
+	for _, c := range readCases {
 		t.Run(c.name, func(t *testing.T) {
 			keys, rep, err := readAll(c.file, c.text, c.o)
 			if err != nil {
