@@ -9,6 +9,7 @@ import (
 	"backstop/internal/directory/access"
 	"backstop/internal/directory/list"
 	"backstop/internal/directory/snapshot"
+	"backstop/internal/directory/synced"
 )
 
 // DomainStat is what is known of one domain's recipients without asking anybody.
@@ -65,8 +66,11 @@ func (d *Daemon) Stat() []DomainStat {
 			default:
 				continue
 			}
-			if f, ok := src.(*list.List); ok {
+			switch f := src.(type) {
+			case *list.List:
 				l.Read = f.State().Read
+			case *synced.Source:
+				l.Read = f.State().Made
 			}
 			s := at(r.Name)
 			s.Listed = append(s.Listed, l)
