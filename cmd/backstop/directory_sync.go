@@ -38,7 +38,7 @@ func (a *app) directorySync() *cobra.Command {
 			if confirm {
 				query.Set("confirm", "1")
 			}
-			stop := progress(a.err, "pulling", nil)
+			stop := progress(a.err, "pulled", func() (done, total int) { return running.taken(c.Context()), 0 })
 			results, err := running.sync(c.Context(), query)
 			stop()
 			if err != nil {
@@ -59,6 +59,17 @@ func (c *control) sync(ctx context.Context, query url.Values) ([]daemon.SyncResu
 	var results []daemon.SyncResult
 	err := patient.ask(ctx, http.MethodPost, "/directory/sync", query, &results)
 	return results, err
+}
+
+// taken is how many recipients the pulls under way have heard of.
+func (c *control) taken(ctx context.Context) (n int) {
+	var st daemon.Status
+	if c.ask(ctx, http.MethodGet, "/status", nil, &st) == nil { // else the pull itself will tell
+		for _, s := range st.Sources {
+			n += s.Taken
+		}
+	}
+	return n
 }
 
 func (a *app) printSync(results []daemon.SyncResult) error {

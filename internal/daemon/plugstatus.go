@@ -49,6 +49,7 @@ func copyStatus(s synced.State, now time.Time) PeerStatus {
 		st.Detail = have
 	}
 	if s.Pulling {
+		st.Taken = s.Taken
 		st.Detail += fmt.Sprintf("; pulling, %d so far", s.Taken)
 	}
 	return st

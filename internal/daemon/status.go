@@ -40,6 +40,7 @@ type PeerStatus struct {
 	State  string    `json:"state"` // up, slow, blind, held (a pull would lose too many), down, or unused (never asked yet)
 	Since  time.Time `json:"since,omitzero"`
 	Detail string    `json:"detail,omitempty"`
+	Taken  int       `json:"taken,omitempty"` // recipients that the pull under way has heard of
 }
 
 // CacheStatus is how many answers are remembered.
