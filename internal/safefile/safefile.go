@@ -35,7 +35,7 @@ func Write(path string, fill func(io.Writer) error, mode fs.FileMode) (err error
 			err = fmt.Errorf("cannot write %s: %w", path, err)
 		}
 	}()
-	w := bufio.NewWriterSize(f, 64<<10)
+	w := bufio.NewWriterSize(&steady{file: f}, 64<<10)
 	if err := fill(w); err != nil {
 		return err
 	}
@@ -55,6 +55,26 @@ func Write(path string, fill func(io.Writer) error, mode fs.FileMode) (err error
 		return err
 	}
 	return syncDir(dir)
+}
+
+// steadySize is how many octets are written before the disk is waited for.
+const steadySize = 1 << 20
+
+// steady writes a long file at the pace of the disk. What is left to one fsync at the end makes everybody else's
+// wait for it, and one call that takes so long holds up goroutines that have nothing to do with it.
+type steady struct {
+	file          *os.File
+	written, from int64
+}
+
+func (s *steady) Write(b []byte) (int, error) {
+	n, err := s.file.Write(b)
+	s.written += int64(n)
+	if err == nil && s.written-s.from >= steadySize {
+		err = toDisk(s.file, s.from, s.written-s.from)
+		s.from = s.written
+	}
+	return n, err
 }
 
 // syncDir makes the rename itself last.

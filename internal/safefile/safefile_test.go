@@ -38,7 +38,7 @@ func TestWriteReplaces(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "list")
 	long := strings.Repeat("alice@example.com\n", 20000)
-	for _, s := range []string{"old\n", long, ""} {
+	for _, s := range []string{"old\n", long, "", strings.Repeat(long, 10)} {
 		if err := Write(path, text(s), 0o640); err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"errors"
+	"runtime"
 	"slices"
 	"time"
 )
@@ -167,6 +168,7 @@ func (b *Builder) flush() {
 		}
 	}
 	b.batch = b.batch[:0]
+	runtime.Gosched() // as rest does
 }
 
 // maxTries ends what chance never begins: hashes that crowd at one place.

@@ -22,10 +22,21 @@ func (s *Set) Write(path string) error {
 		if _, err := w.Write(head); err != nil {
 			return err
 		}
-		_, err := w.Write(s.t.mem)
-		return err
+		for rest := s.t.mem; len(rest) > 0; {
+			n, err := w.Write(rest[:min(len(rest), ioSize)])
+			if err != nil {
+				return err
+			}
+			rest = rest[n:]
+			runtime.Gosched() // as rest does
+		}
+		return nil
 	}, 0o600)
 }
+
+// ioSize is how many octets are read and written at a time. Of a call that takes longer than some microseconds
+// the runtime takes notice only after up to 20 ms, and goroutines that stand behind this one wait until then.
+const ioSize = 64 << 10
 
 // Open reads and checks the whole file and returns its set, which from then on needs
 // the file no more. key is the zero Key, or the one that was handed to NewBuilder. The
@@ -130,18 +141,27 @@ func read(r io.Reader, octets int64, key Key) (*Set, error) {
 // fill reads the table, and checks each piece while the processor still has it at hand.
 func fill(t *table, r io.Reader, sums []uint32) error {
 	c := checker{t: t}
-	for i, from := 0, 0; from < len(t.mem); i++ {
-		to := min(from+pieceSize, len(t.mem))
+	sum := uint32(0)
+	for from := 0; from < len(t.mem); {
+		to := min(from+ioSize, len(t.mem))
+		for i := from; i < to; i += 4096 {
+			t.mem[i] = 0 // has the page made here, and not in the call below, which is to be short
+		}
 		if _, err := io.ReadFull(r, t.mem[from:to]); err != nil {
 			return short(err)
 		}
-		if crc32.Checksum(t.mem[from:to], castagnoli) != sums[i] {
-			return damaged("the checksum of its octets %d to %d of the table is wrong", from, to-1)
-		}
-		if !c.check(uint64(to) / slotSize) {
-			return damaged("its entries stand in the wrong order")
+		sum = crc32.Update(sum, castagnoli, t.mem[from:to])
+		if piece := (to - 1) / pieceSize; to%pieceSize == 0 || to == len(t.mem) {
+			if sum != sums[piece] {
+				return damaged("the checksum of its octets %d to %d of the table is wrong", piece*pieceSize, to-1)
+			}
+			if !c.check(uint64(to) / slotSize) {
+				return damaged("its entries stand in the wrong order")
+			}
+			sum = 0
 		}
 		from = to
+		runtime.Gosched() // as rest does
 	}
 	if c.count != t.n {
 		return damaged("it has %d entries and should have %d", c.count, t.n)

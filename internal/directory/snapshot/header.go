@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
+	"runtime"
 	"time"
 )
 
@@ -106,6 +107,7 @@ func appendHeader(b []byte, s *Set) ([]byte, error) {
 		piece := rest[:min(len(rest), pieceSize)]
 		b = le.AppendUint32(b, crc32.Checksum(piece, castagnoli))
 		rest = rest[len(piece):]
+		runtime.Gosched() // as rest does
 	}
 	if len(b)+4 > maxHeader {
 		return nil, errTooLong

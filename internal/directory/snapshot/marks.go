@@ -65,6 +65,7 @@ func (m *Marks) grow() error {
 		return err
 	}
 	for i := range m.t.places {
+		rest(i)
 		if at := slotAt(m.t.mem, i); at.lo&allBits != 0 {
 			j, _ := to.find(at)
 			to.t.put(j, at)

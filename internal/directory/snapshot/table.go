@@ -105,11 +105,23 @@ func (t *table) insert(h Hash) (Hash, insertion) {
 	return h, full
 }
 
+// rest lets look-ups go first, once in a while. Whoever computes on is interrupted by the runtime
+// too, but after 10 to 20 ms, and on a busy machine everybody who came meanwhile has waited for that.
+func rest(slot uint64) {
+	if slot%step == 0 {
+		runtime.Gosched()
+	}
+}
+
+// step is how many slots are worked on without a rest: some 0.1 ms.
+const step = 1 << 14
+
 // copyTo writes all entries into an empty table of another size. It
 // returns false when they do not fit.
 func (t *table) copyTo(to *table) bool {
 	next, end := uint64(0), to.slots()
 	for i := range t.slots() {
+		rest(i)
 		h := slotAt(t.mem, i)
 		if h.lo == 0 {
 			continue
