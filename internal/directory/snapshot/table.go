@@ -39,6 +39,9 @@ func newTable(places uint64) (*table, error) {
 
 // free gives the memory back at once, when nobody else can have the table.
 func (t *table) free() {
+	if t.mem == nil {
+		return
+	}
 	t.cleanup.Stop()
 	release(t.mem)
 	t.mem = nil

@@ -3,6 +3,7 @@ package synced
 import (
 	"context"
 	"errors"
+	"runtime"
 	"time"
 )
 
@@ -126,10 +127,17 @@ func (s *Source) rest() time.Duration {
 	return min(s.cfg.Every, firstPause<<min(s.failures-1, 20))
 }
 
+// large is the size in octets from which the memory of a set is not left to the next collection, which may be minutes away.
+const large = 16 << 20
+
 // pull pulls once, and tells everybody what came of it.
 func (s *Source) pull(r *run) {
 	begun := s.cfg.Now()
+	before := s.State().Size
 	report, err := s.pullOnce(r, begun)
+	if report.Changed && before >= large {
+		runtime.GC() // which finds out that nobody looks into the one before, and gives its memory back
+	}
 	if s.ctx.Err() != nil && err != nil {
 		err = ErrClosed
 	}

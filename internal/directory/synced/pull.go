@@ -162,7 +162,7 @@ func (s *Source) listing(r *run, t *taking, res *result, begun time.Time) error 
 	b := t.set
 	if t.set = nil; b == nil { // nobody came at all
 		var err error
-		if b, err = s.newBuilder(t.key, t.old); err != nil {
+		if b, err = newBuilder(t.key, t.old, 0); err != nil {
 			return err
 		}
 	}
@@ -221,7 +221,12 @@ func (s *Source) merge(r *run, t *taking, p *directory.Pulled, res *result, begu
 
 // fill writes the objects of the new copy and makes its set.
 func (s *Source) fill(w io.Writer, r *run, t *taking, p *directory.Pulled, res *result, begun time.Time, comparable bool) error {
-	b, err := s.newBuilder(t.key, t.old)
+	expected := 0
+	if t.full {
+		expected = int(t.records.totals.Records)
+		t.marks.Free() // who was named is of no use any more, and takes as much as a set
+	}
+	b, err := newBuilder(t.key, t.old, expected)
 	if err != nil {
 		return err
 	}

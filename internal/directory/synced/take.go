@@ -156,7 +156,7 @@ func (t *taking) list() error {
 		return t.fail(errMixed)
 	}
 	if t.set == nil {
-		b, err := t.s.newBuilder(t.key, t.old)
+		b, err := newBuilder(t.key, t.old, 0)
 		if err != nil {
 			return t.fail(err)
 		}
@@ -168,10 +168,9 @@ func (t *taking) list() error {
 	return nil
 }
 
-// newBuilder begins the set that is to replace old.
-func (s *Source) newBuilder(key snapshot.Key, old *snapshot.Set) (*snapshot.Builder, error) {
-	expected := 0
-	if old != nil {
+// newBuilder begins the set that is to replace old. expected is how many addresses it will have; 0: some more than old.
+func newBuilder(key snapshot.Key, old *snapshot.Set, expected int) (*snapshot.Builder, error) {
+	if old != nil && expected == 0 {
 		expected = old.Len() + old.Len()/64
 	}
 	b, err := snapshot.NewBuilder(key, expected)
