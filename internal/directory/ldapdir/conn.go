@@ -194,9 +194,9 @@ func (c *conn) prove(ctx context.Context, base, filter string) error {
 	}
 	found, err := c.find(ctx, base, filter, one...)
 	switch {
-	case ldap.IsErrorAnyOf(err, ldap.LDAPResultTimeLimitExceeded, ldap.LDAPResultAdminLimitExceeded):
-		c.proven = c.now() // it looks through a lot of entries, so there are some
-		return nil
+	case isResult(err):
+		// A limit is no proof either: a server that looks through a million others in vain reaches it too.
+		return fmt.Errorf("nobody was found, nor anybody else for whom the filter holds: %w", err)
 	case err != nil:
 		return err
 	case !found:

@@ -184,6 +184,25 @@ func TestResults(t *testing.T) {
 	}
 }
 
+// TestLimitsProveNothing: a server that reached a limit before it found anybody has not shown that there is
+// somebody. One that found somebody, and then reached it, has.
+func TestLimitsProveNothing(t *testing.T) {
+	for code, limit := range map[int64]string{3: "Time Limit", 4: "Size Limit", 11: "Admin Limit"} {
+		for want, anybody := range map[evidence.Standing][]reply{
+			evidence.Unavailable: {done(code)},
+			evidence.Missing:     {entry("cn=somebody"), done(code)},
+		} {
+			f := &fake{answer: func(a asked) []reply {
+				if a.everybody() {
+					return anybody
+				}
+				return []reply{done(0)}
+			}}
+			says(t, f.source(t, nil), "ann@example.com", want, map[bool]string{true: limit}[want == evidence.Unavailable])
+		}
+	}
+}
+
 func TestReferences(t *testing.T) {
 	for _, tt := range []struct {
 		root []reply
