@@ -33,7 +33,7 @@ func (d *Directory) ask(ctx context.Context, l *link, addr mail.Address) Answer 
 
 // flight returns the question under way, or begins one.
 func (d *Directory) flight(l *link, addr mail.Address) *flight {
-	k := flightKey{l.name, addr.Key()}
+	k := flightKey{l.key, addr.Key()}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if f := d.flights[k]; f != nil {
@@ -120,7 +120,7 @@ func (d *Directory) remember(l *link, key string, a Answer, began time.Time) {
 	lives := l.lives.or(&d.cfg.Lives)
 	at := d.now().Add(-a.Age).UnixNano()
 	stored := false
-	e := d.cache.update(l.name, key, func(old *entry) *entry {
+	e := d.cache.update(l.key, key, func(old *entry) *entry {
 		if old != nil && old.at > began.UnixNano() {
 			return nil // somebody learned it while this question was under way: that is younger
 		}
@@ -128,7 +128,7 @@ func (d *Directory) remember(l *link, key string, a Answer, began time.Time) {
 			return nil
 		}
 		stored = true
-		e := &entry{source: l.name, addr: strings.Clone(key), detail: clip(a.Detail), standing: a.Standing, at: at}
+		e := &entry{source: l.key, addr: strings.Clone(key), detail: clip(a.Detail), standing: a.Standing, at: at}
 		if old != nil {
 			e.addr = old.addr
 		}
@@ -218,7 +218,7 @@ func (d *Directory) trusts(l *link, addr mail.Address) bool {
 func (d *Directory) learn(l *link, key string, s evidence.Standing, a evidence.Answer) {
 	now := d.now()
 	lives := l.lives.or(&d.cfg.Lives)
-	if e := d.cache.get(l.name, key); e != nil && e.standing == s && e.age(now.UnixNano()) < lives.ExistsFor/8 &&
+	if e := d.cache.get(l.key, key); e != nil && e.standing == s && e.age(now.UnixNano()) < lives.ExistsFor/8 &&
 		e.fresh(now.UnixNano(), &lives) {
 		return // nothing new; each message through would write it again
 	}

@@ -11,7 +11,8 @@ import (
 // Source is somebody who may know who exists.
 type Source interface {
 	// Name is the source as the configuration names it ("list:/etc/…", "corp").
-	// Answers are remembered under it, so two sources that may differ need two names.
+	// Answers are remembered under it, and under Member.Question, so two sources that may differ need
+	// another name or question.
 	Name() string
 	// Lookup asks for one address, whose domain is the domain's canonical name.
 	// It returns when it knows or ctx ends, and has no error: what went wrong is an
@@ -85,6 +86,10 @@ type Member struct {
 	Relay bool
 	// Lives overrides the directory's lives, field by field; zero fields do not.
 	Lives Lives
+	// Question tells what the source is asked: with another server, filter or query it is another
+	// question, and an answer to the one is not remembered for the other. "" where the source's name
+	// says it all.
+	Question string
 }
 
 // Chain is the sources of one domain in the order in which they are asked. It
@@ -98,13 +103,17 @@ type Chain struct {
 type link struct {
 	source Source
 	name   string
-	known  Known // nil: must be asked
-	ruled  Ruled // nil: says no more than known
-	judge  Judge // nil: takes its own yes for proof
-	blind  bool  // it is Anybody, whose yes proves nothing
+	key    string // under which answers are remembered
+	known  Known  // nil: must be asked
+	ruled  Ruled  // nil: says no more than known
+	judge  Judge  // nil: takes its own yes for proof
+	blind  bool   // it is Anybody, whose yes proves nothing
 	relay  bool
 	lives  Lives
 }
+
+// questionMark parts a source's name from its question. A name that has a question has no space.
+const questionMark = " ?"
 
 // NewChain makes the chain of one domain; name is the domain's canonical name.
 // A chain without members answers Unavailable.
@@ -112,6 +121,10 @@ func NewChain(name string, members ...Member) *Chain {
 	c := &Chain{name: name, links: make([]link, len(members))}
 	for i, m := range members {
 		l := link{source: m.Source, name: m.Source.Name(), relay: m.Relay, lives: m.Lives}
+		l.key = l.name
+		if m.Question != "" {
+			l.key += questionMark + m.Question
+		}
 		l.known, _ = m.Source.(Known)
 		l.ruled, _ = m.Source.(Ruled)
 		l.judge, _ = m.Source.(Judge)

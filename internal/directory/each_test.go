@@ -50,3 +50,30 @@ func askedEachTime(t *testing.T) {
 	time.Sleep(2 * time.Hour)
 	says("ann@example.com", evidence.Unavailable, false)
 }
+
+// An answer to another question is not believed: a mended filter must not be answered by what
+// the wrong one found.
+func TestAnotherQuestion(t *testing.T) {
+	f := newFake("corp")
+	d := New(Config{})
+	defer d.Close()
+	chain := func(question string) *Chain {
+		return NewChain("example.com", Member{Source: f, Question: question, Lives: Lives{MissingFor: time.Hour}})
+	}
+	says := func(question string, want evidence.Standing) {
+		t.Helper()
+		got := d.Lookup(t.Context(), chain(question), Query{Address: address(t, "ann@example.com")})
+		if got.Standing != want || got.Source != "corp" {
+			t.Errorf("%s: %v, says %q", question, got.Standing, got.Source)
+		}
+	}
+	says("wrong filter", evidence.Missing)
+	f.set("ann@example.com", evidence.Exists)
+	says("wrong filter", evidence.Missing) // as remembered
+	says("right filter", evidence.Exists)
+	n := 0
+	d.Remembered("corp", func(string, time.Time) bool { n++; return true })
+	if n != 1 {
+		t.Errorf("%d are remembered to exist", n)
+	}
+}

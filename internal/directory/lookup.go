@@ -2,6 +2,7 @@ package directory
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"backstop/internal/evidence"
@@ -152,9 +153,9 @@ func (d *Directory) fromSource(ctx context.Context, l *link, q *Query, addr mail
 		now = d.now()
 	}
 	ns := now.UnixNano()
-	e := d.cache.get(l.name, addr.Key())
+	e := d.cache.get(l.key, addr.Key())
 	if e != nil && e.standing == evidence.Missing && e.freshMissing(ns) {
-		return cached(e, ns, false)
+		return cached(l, e, ns, false)
 	}
 	lives := l.lives.or(&d.cfg.Lives)
 	blind := false
@@ -169,10 +170,12 @@ func (d *Directory) fromSource(ctx context.Context, l *link, q *Query, addr mail
 	}
 	if e != nil && e.standing == evidence.Exists && e.fresh(ns, &lives) {
 		d.refresh(l, addr, e, ns, &lives)
-		return cached(e, ns, false)
+		return cached(l, e, ns, false)
 	}
-	a := Answer{Standing: evidence.Unavailable, Detail: "no answer is remembered, and asking was not wanted"}
+	a := Answer{Standing: evidence.Unavailable, Detail: "asking was not wanted"}
 	switch {
+	case q.NoAsk && e == nil:
+		a.Detail = "no answer is remembered, and asking was not wanted"
 	case q.NoAsk:
 	case !q.At.IsZero():
 		a = d.call(ctx, l, addr)
@@ -180,8 +183,8 @@ func (d *Directory) fromSource(ctx context.Context, l *link, q *Query, addr mail
 		a = d.ask(ctx, l, addr)
 	}
 	if a.Standing == evidence.Unavailable && e != nil && e.stale(ns, &lives) {
-		f := cached(e, ns, true)
-		f.Detail = e.detail + " (not asked again: " + a.Detail + ")"
+		f := cached(l, e, ns, true)
+		f.Detail = strings.TrimSpace(e.detail + " (not asked again: " + a.Detail + ")")
 		return f
 	}
 	return Finding{Source: l.name, Address: addr.Key(), Standing: a.Standing, Age: a.Age, Blind: a.Blind, Detail: a.Detail}
@@ -199,9 +202,9 @@ func (d *Directory) leave(ctx context.Context, l *link, addr mail.Address, blind
 	return f
 }
 
-func cached(e *entry, now int64, stale bool) Finding {
+func cached(l *link, e *entry, now int64, stale bool) Finding {
 	return Finding{
-		Source: e.source, Address: e.addr, Standing: e.standing,
+		Source: l.name, Address: e.addr, Standing: e.standing,
 		Age: e.age(now), Stale: stale, Cached: true, Detail: e.detail,
 	}
 }

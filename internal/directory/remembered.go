@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"strings"
 	"time"
 
 	"backstop/internal/evidence"
@@ -14,7 +15,8 @@ func (d *Directory) Remembered(source string, f func(key string, at time.Time) b
 	d.write.store.Unlock()
 	on := true
 	d.cache.all(func(e *entry) {
-		if on && e.source == source && e.standing == evidence.Exists {
+		name, _, _ := strings.Cut(e.source, questionMark)
+		if on && name == source && e.standing == evidence.Exists {
 			on = f(e.addr, time.Unix(0, e.at))
 		}
 	})
