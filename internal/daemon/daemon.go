@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,8 +32,8 @@ type Options struct {
 	Journal *journal.Journal
 	// LogTo is where a journal of the daemon's own writes, as JSON; nil: nowhere.
 	LogTo io.Writer
-	// Offline builds only what is needed to decide: nothing listens, and a state
-	// folder that is missing or not ours to open is done without.
+	// Offline builds only what is needed to decide: nothing listens, and the state folder is
+	// read alone; one that is missing or not ours to open is done without.
 	Offline bool
 	// Now is the clock of decisions and of the cache; nil: time.Now.
 	Now func() time.Time
@@ -106,21 +105,17 @@ func New(cfg *config.Config, o Options) (*Daemon, error) {
 	return d, nil
 }
 
-// openStore opens the state folder. Offline, one that is not there, or not ours, is done without.
+// openStore opens the state folder.
 func (d *Daemon) openStore(cfg *config.Config) error {
-	if cfg.State == "" {
+	switch {
+	case cfg.State == "":
 		return nil
-	}
-	if d.o.Offline {
-		if _, err := os.Stat(cfg.State); err != nil {
-			return nil
-		}
+	case d.o.Offline:
+		d.openKept(cfg)
+		return nil
 	}
 	store, err := sqlite.Open(cfg.State, d.log)
 	if err != nil {
-		if d.o.Offline {
-			return nil
-		}
 		if errors.Is(err, fs.ErrPermission) {
 			return &hinted{fmt.Errorf("the state folder %s cannot be used: %w", cfg.State, err), "run as a user who may write there, or name another with state = or --state"}
 		}
@@ -142,17 +137,13 @@ func (h *hinted) Unwrap() error { return h.error }
 func (h *hinted) Hint() string { return h.hint }
 
 func (d *Daemon) directoryConfig(cfg *config.Config) directory.Config {
-	c := directory.Config{
-		Size: cfg.Cache.Size, Now: d.o.Now, Logger: d.log,
+	return directory.Config{
+		Store: d.keptStore(), Size: cfg.Cache.Size, Now: d.o.Now, Logger: d.log,
 		Lives: lives(cfg.Cache.Lives),
 		OnAnswer: func(source string, s evidence.Standing, took time.Duration) {
 			d.metrics.Source(source).Looked(s, took)
 		},
 	}
-	if d.store != nil {
-		c.Store = d.store
-	}
-	return c
 }
 
 func lives(l config.Lives) directory.Lives {

@@ -7,7 +7,8 @@
 //
 // # Limits
 //
-// One process uses the folder. The last second before a power cut may be lost
+// One process uses the folder; others may read beside it (OpenRead). Where none uses it, and
+// one begins while another reads, that other may read half of the old and half of the new. The last second before a power cut may be lost
 // (the write-ahead log is not synced at each commit), the file stays sound.
 // Damage is looked for when the file is opened, not later; until the next start
 // a file damaged under the running daemon only fails to be written. The folder must
@@ -120,20 +121,25 @@ func dsn(path string) string {
 	return u.String()
 }
 
-// prepare checks the file and makes the table in a new one.
-func (s *Store) prepare() error {
+// check looks for damage, and says of which version the file is.
+func (s *Store) check() (v int, err error) {
 	var check string
 	if err := s.db.QueryRow("PRAGMA quick_check(1)").Scan(&check); err != nil {
-		return err
+		return 0, err
 	}
 	if check != "ok" {
-		return fmt.Errorf("%w: %s", errDamaged, check)
+		return 0, fmt.Errorf("%w: %s", errDamaged, check)
 	}
-	var v int
-	if err := s.db.QueryRow("PRAGMA user_version").Scan(&v); err != nil {
-		return err
-	}
+	err = s.db.QueryRow("PRAGMA user_version").Scan(&v)
+	return v, err
+}
+
+// prepare checks the file and makes the table in a new one.
+func (s *Store) prepare() error {
+	v, err := s.check()
 	switch {
+	case err != nil:
+		return err
 	case v == version:
 		return nil
 	case v > version:
