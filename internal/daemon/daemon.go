@@ -170,6 +170,7 @@ func (d *Daemon) Start(_ context.Context) error {
 		d.control.close()
 		return err
 	}
+	s.startCopies()
 	d.prune(s)
 	for _, l := range opened {
 		d.run(l)
@@ -278,7 +279,9 @@ func (d *Daemon) Reload(cfg *config.Config) error {
 		}
 	}
 	d.sockets.Unlock()
-	old.closeNew(s) // what only the old configuration used
+	d.retire(old, s)
+	old.closeButPlugs(s) // what only the old configuration used
+	s.startCopies()
 	d.prune(s)
 	d.sayUnchanged(old.cfg, cfg)
 	for _, w := range cfg.Warnings {

@@ -150,6 +150,16 @@ func (d *Daemon) newCopy(cfg *config.Config, src *config.Source, c *config.Asked
 	})
 }
 
+// startCopies has the copies pull. Whoever pulled into their folder before must be closed by now, so it comes last
+// in what puts a setup in force. A copy that was taken from the setup before is started already.
+func (s *setup) startCopies() {
+	for _, p := range s.plugs {
+		if p.copied != nil {
+			p.copied.Start()
+		}
+	}
+}
+
 // copyFolder is where copies are kept; "" for nowhere.
 func copyFolder(cfg *config.Config) string {
 	if cfg.State == "" {

@@ -15,6 +15,7 @@ func BenchmarkFull(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer s.Close()
+			s.Start()
 			for b.Loop() {
 				if _, err := s.Sync(b.Context(), false); err != nil {
 					b.Fatal(err)

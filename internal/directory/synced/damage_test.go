@@ -244,7 +244,8 @@ func TestDamagedObjects(t *testing.T) {
 	}
 }
 
-func TestDamagedSnapshotIsPutAside(t *testing.T) {
+// What is damaged says nothing, and stays until a pull is well.
+func TestDamagedSnapshotIsReplaced(t *testing.T) {
 	w := newWorld(t, newFake(deltas).fill(20))
 	s := w.opened()
 	s.Close()
@@ -254,13 +255,13 @@ func TestDamagedSnapshotIsPutAside(t *testing.T) {
 	w.dir.set(func() { w.dir.fails = 1 })
 	s = w.open()
 	w.says(s, evidence.Unavailable, "user0@example.com", "eve@example.com")
-	if info, err := os.Stat(s.files.snapshot + aside); err != nil || info.Size() != 1000 {
+	if _, err := s.Sync(t.Context(), false); !errors.Is(err, errDown) {
 		t.Errorf("%v", err)
 	}
-	if _, err := os.Stat(s.files.snapshot); !errors.Is(err, os.ErrNotExist) {
+	if info, err := os.Stat(s.files.snapshot); err != nil || info.Size() != 1000 {
 		t.Errorf("%v", err)
 	}
-	if n := strings.Count(w.log.String(), "it is put aside"); n != 1 {
+	if n := strings.Count(w.log.String(), "the copy of a source cannot be used"); n != 1 {
 		t.Errorf("told %d times", n)
 	}
 	w.dir.set(func() { w.dir.fails = 0 })
@@ -276,7 +277,7 @@ func TestPrune(t *testing.T) {
 	b := w.opened()
 	b.Close()
 	at := func(name string) string { return filepath.Join(w.cfg.Folder, name) }
-	for _, name := range []string{"README", "gone.recipients", "gone.objects", "gone.state.new123", "gone.recipients.aside", "gone.pull.new1", "gone.recipients.old", "x.y"} {
+	for _, name := range []string{"README", "gone.recipients", "gone.objects", "gone.state.new123", "gone.pull.new1", "gone.recipients.old", "x.y"} {
 		if err := os.WriteFile(at(name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,9 @@
 // which it pulls through a directory.Puller: everything at first and once a day, what has
 // changed in between.
 //
+// Open only reads what is kept, so that a configuration can be tried beside the one that runs; what is
+// written is written after Start, and what cannot be used is left in its place until a pull replaces it.
+//
 // A pull that fails leaves the copy as it was, and is tried again after a pause that
 // doubles. The copy is in memory and, as a snapshot, in a folder, so that a restart
 // answers at once, whether the directory can be reached or not. Beside the snapshot lies

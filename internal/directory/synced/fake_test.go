@@ -207,6 +207,7 @@ func (w *world) open() *Source {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(s.Close)
+	s.Start()
 	return s
 }
 

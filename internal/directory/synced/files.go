@@ -26,7 +26,6 @@ const (
 	objectsSuffix  = ".objects"
 	stateSuffix    = ".state"
 	spoolSuffix    = ".pull"
-	aside          = ".aside" // behind the others: it could not be used
 )
 
 // files are those of one source. Without a folder the objects are in memory.
@@ -184,27 +183,21 @@ func (s *Source) readState(m mark) error {
 	return nil
 }
 
-// openKept takes what is kept. Where it cannot be used it is put aside, and everything
-// will be pulled.
+// openKept takes what is kept, and changes nothing there. What cannot be used stays until a pull
+// replaces it, so that settings which are taken back find their copy again.
 func (s *Source) openKept() *snapshot.Set {
 	s.base = base{key: snapshot.NewKey(), kept: s.files.folder == ""}
 	if s.files.folder == "" {
 		return nil
 	}
 	log := s.cfg.Logger.With("source", s.cfg.Name, "file", s.files.snapshot)
-	if !s.cfg.Offline {
-		s.files.sweep()
-	}
 	set, m, err := s.openSnapshot()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		log.Debug("there is no copy of this source yet")
 		return nil
 	case err != nil:
-		log.Error("the copy of a source cannot be used; it is put aside, and everything is pulled anew", "error", err)
-		if !s.cfg.Offline {
-			_ = os.Rename(s.files.snapshot, s.files.snapshot+aside) // or it will be replaced where it is
-		}
+		log.Error("the copy of a source cannot be used, and everything is pulled anew", "error", err)
 		return nil
 	}
 	s.base.key, s.base.mark, s.base.kept, s.base.made = set.Key(), m, true, set.Made()
@@ -221,20 +214,36 @@ var errForeign = errors.New("it is the copy of something else")
 
 // openSnapshot opens the kept set, if it is one of this source.
 func (s *Source) openSnapshot() (*snapshot.Set, mark, error) {
-	has, err := snapshot.Origin(s.files.snapshot)
+	has, m, err := s.keptMark()
+	s.found = m
 	if err != nil {
 		return nil, mark{}, err
-	}
-	text, ours := strings.CutPrefix(has, origin(&s.cfg))
-	octets, err := hex.DecodeString(text)
-	if !ours || err != nil || len(octets) != len(mark{}) {
-		return nil, mark{}, fmt.Errorf("%w: %s", errForeign, has)
 	}
 	set, err := snapshot.Open(s.files.snapshot, snapshot.Key{})
 	if err == nil && set.Origin() != has {
 		return nil, mark{}, errForeign
 	}
-	return set, mark(octets), err
+	return set, m, err
+}
+
+// keptMark reads the origin of the kept set and the mark in it.
+func (s *Source) keptMark() (has string, m mark, err error) {
+	has, err = snapshot.Origin(s.files.snapshot)
+	if err != nil {
+		return "", mark{}, err
+	}
+	text, ours := strings.CutPrefix(has, origin(&s.cfg))
+	octets, err := hex.DecodeString(text)
+	if !ours || err != nil || len(octets) != len(mark{}) {
+		return "", mark{}, fmt.Errorf("%w: %s", errForeign, has)
+	}
+	return has, mark(octets), nil
+}
+
+// overtaken says whether a source before this one wrote a newer copy since Open.
+func (s *Source) overtaken() bool {
+	_, m, err := s.keptMark()
+	return s.files.folder != "" && err == nil && m != s.found
 }
 
 // sweep deletes what a crash left behind.
@@ -271,7 +280,7 @@ func Prune(folder string, used ...*Source) error {
 		kind, rest, more := strings.Cut(rest, ".")
 		switch "." + kind {
 		case snapshotSuffix, objectsSuffix, stateSuffix, spoolSuffix:
-			if !keep[name] && (!more || "."+rest == aside || strings.HasPrefix(rest, "new")) {
+			if !keep[name] && (!more || strings.HasPrefix(rest, "new")) {
 				failed = append(failed, os.Remove(filepath.Join(folder, f.Name())))
 			}
 		}

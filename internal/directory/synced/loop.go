@@ -16,7 +16,7 @@ type run struct {
 	err     error
 }
 
-// Sync pulls now, or joins the pull under way, and waits for its end. With confirm a pull is
+// Sync pulls now, or joins the pull under way, and waits for its end; before Start, for that. With confirm a pull is
 // taken over that would be held back, unless it loses more than State has shown. When ctx
 // ends first, the pull goes on. The error wraps ErrHeld, or is the pull's; where the report says that the copy
 // has changed, it is why that cannot be kept.
@@ -58,7 +58,15 @@ func (s *Source) want(confirm bool) (*run, error) {
 
 // loop pulls whenever it is time, or somebody wants it.
 func (s *Source) loop() {
-	defer s.end()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.end()
+	}()
+	s.files.sweep()
+	if s.overtaken() {
+		s.show(s.openKept())
+	}
 	ticks := s.cfg.Ticks
 	var timer *time.Timer
 	if ticks == nil {
@@ -82,10 +90,8 @@ func (s *Source) loop() {
 	}
 }
 
-// end tells whoever waits that no pull will come.
+// end tells whoever waits that no pull will come. Source.mu is locked.
 func (s *Source) end() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.closed = true
 	if s.run != nil {
 		s.run.err = ErrClosed

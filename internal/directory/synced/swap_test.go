@@ -47,6 +47,7 @@ func TestSwapUnderReaders(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
+	s.Start()
 	if _, err := s.Sync(t.Context(), false); err != nil {
 		t.Fatal(err)
 	}

@@ -25,16 +25,18 @@ type Source struct {
 	done sync.WaitGroup
 	wake chan struct{} // somebody waits for a pull
 
-	mu     sync.Mutex
-	state  State
-	run    *run // the pull under way, or wanted
-	closed bool
+	mu      sync.Mutex
+	state   State
+	run     *run // the pull under way, or wanted
+	started bool
+	closed  bool
 
 	// Of the goroutine that pulls:
 	base      base
 	files     files
-	failures  int // pulls in a row
-	badTold   int // what the log was told of last
+	found     mark // of the kept set when it was opened
+	failures  int  // pulls in a row
+	badTold   int  // what the log was told of last
 	staleTold bool
 }
 
@@ -48,8 +50,8 @@ type view struct {
 	old  string // the same once it is too old
 }
 
-// Open takes what is kept, and begins to pull. Its error is about the configuration;
-// that the directory cannot be reached, or that what is kept is damaged, is for State and the log to say.
+// Open takes what is kept, and changes nothing there: until Start another source may pull into
+// the same folder. Its error is about the configuration; that what is kept is damaged is for the log to say.
 func Open(cfg Config) (*Source, error) {
 	if err := cfg.fill(); err != nil {
 		return nil, err
@@ -58,15 +60,29 @@ func Open(cfg Config) (*Source, error) {
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.files = filesOf(&s.cfg)
 	s.show(s.openKept())
-	if !cfg.Offline {
-		s.done.Go(s.loop)
-	}
 	return s, nil
+}
+
+// Start begins to pull, and to write to the folder: whoever did that before must be closed by
+// now. A source that is started, closed or offline is left as it is.
+func (s *Source) Start() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.started || s.closed || s.cfg.Offline {
+		return
+	}
+	s.started = true
+	s.done.Go(s.loop)
 }
 
 // Close ends the pulling. The source answers on from what it has, until that is too old.
 func (s *Source) Close() {
 	s.stop()
+	s.mu.Lock()
+	if !s.started {
+		s.end()
+	}
+	s.mu.Unlock()
 	s.done.Wait()
 }
 

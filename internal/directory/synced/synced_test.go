@@ -403,6 +403,7 @@ func TestTicksAndPauses(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer s.Close()
+		s.Start()
 		time.Sleep(71 * time.Minute)
 		synctest.Wait()
 		want := "[0s 10s 30s 1m10s 2m30s 5m10s 10m30s 21m10s 36m10s 51m10s 1h6m10s]"
@@ -438,6 +439,7 @@ func TestSyncJoinsAPull(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer s.Close()
+		s.Start()
 		<-f.wait
 		ended := make(chan error)
 		for range 3 {
@@ -483,4 +485,51 @@ func TestCloseDuringAPull(t *testing.T) {
 	}
 	s.Close() // twice is as good
 	w.says(s, evidence.Unavailable, "user0@example.com")
+}
+
+// Until a source is started the folder is another's, who may pull into it still.
+func TestOpenLeavesTheFolderAlone(t *testing.T) {
+	w := newWorld(t, newFake(deltas).fill(20))
+	old := w.opened()
+	stray := old.files.objects + ".new1"
+	if err := os.WriteFile(stray, []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before := w.files()
+	for _, identity := range []string{"another", "it"} {
+		w.cfg.Identity = identity
+		next, err := Open(w.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if identity == "it" { // the one before pulls once more, and then the next one is started
+			w.dir.put("new", "new@example.com")
+			w.sync(old, false)
+			old.Close()
+			next.Start()
+			next.Start()
+			defer next.Close()
+			if r := w.sync(next, false); r.Full {
+				t.Errorf("what was pulled meanwhile is pulled again: %+v", r)
+			}
+			w.knows(next)
+			if _, err := os.Stat(stray); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("what a crash has left is there: %v", err)
+			}
+			continue
+		}
+		waits := make(chan error)
+		go func() {
+			_, err := next.Sync(t.Context(), false)
+			waits <- err
+		}()
+		next.Close()
+		next.Start()
+		if err := <-waits; err != ErrClosed {
+			t.Errorf("%v", err)
+		}
+		if fmt.Sprint(before) != fmt.Sprint(w.files()) {
+			t.Error("opened and closed, a source has written")
+		}
+	}
 }
