@@ -111,7 +111,7 @@ func (d *Daemon) chain(s, old *setup, c *config.Domain) (*directory.Chain, error
 			if err != nil {
 				return nil, err
 			}
-			m.Source, m.Lives = p.source(), askedLives(askedOf(src).Lives)
+			m.Source, m.Lives, m.Question = p.source(), askedLives(askedOf(src).Lives), questionOf(src)
 		default:
 			return nil, fmt.Errorf("domain %s: source %s is of a kind that this version does not know", c.Name, src.Name)
 		}
@@ -257,6 +257,16 @@ func timeouts(t config.RelayTimeouts) smtp.Timeouts {
 
 // closeNew closes what this setup has and other (which may be nil) has not.
 func (s *setup) closeNew(other *setup) {
+	s.closeButPlugs(other)
+	for k, p := range s.plugs {
+		if other == nil || other.plugs[k] != p {
+			p.close()
+		}
+	}
+}
+
+// closeButPlugs is closeNew without the plugs.
+func (s *setup) closeButPlugs(other *setup) {
 	for k, l := range s.lists {
 		if other == nil || other.lists[k] != l {
 			l.Close()
@@ -270,11 +280,6 @@ func (s *setup) closeNew(other *setup) {
 	for k, c := range s.asked {
 		if other == nil || other.asked[k] != c {
 			c.Close()
-		}
-	}
-	for k, p := range s.plugs {
-		if other == nil || other.plugs[k] != p {
-			p.close()
 		}
 	}
 	for k, r := range s.relays {

@@ -60,6 +60,7 @@ type Daemon struct {
 	listeners map[listen.Spec]*listener
 	web       *webServer
 	control   *webServer
+	retired   retired
 	running   sync.WaitGroup
 	stopped   bool
 }
@@ -333,6 +334,7 @@ func (d *Daemon) Stop(ctx context.Context) error {
 	d.web.close()
 	d.control.close()
 	s.closeNew(nil)
+	d.retired.close()
 	d.closeDirectory()
 	d.log.Info("stopped")
 	d.journal.Flush()

@@ -279,3 +279,27 @@ func TestHTTPSource(t *testing.T) {
 	}
 	rcpt(t, open(t, g.addr), "bob@example.com", "451 4.1.1") // without the token
 }
+
+// TestReloadKeepsPlugs: a session that began before a reload goes on asking the source it began
+// with; what the source said to another question is not believed after the reload.
+func TestReloadKeepsPlugs(t *testing.T) {
+	m := mailtest.NewMock(t, mailtest.Script{})
+	p := newPeople(t, "alice@example.com", "gone@example.com")
+	text := func(more string) string {
+		return p.live(more) + relayTo("smtp://"+m.Addr(), "", `recipients = ["people"]`)
+	}
+	g := start(t, text("missing_for = \"1h\""))
+	k := open(t, g.addr)
+	rcpt(t, k, "bob@example.com", missing)
+	p.add("bob@example.com")
+	rcpt(t, k, "bob@example.com", missing) // as is believed for an hour
+	mended := strings.Replace(text("missing_for = \"1h\""), "email = $1", "email = $1 AND email != 'gone@example.com'", 1)
+	if err := g.Reload(parse(t, mended)); err != nil {
+		t.Fatal(err)
+	}
+	rcpt(t, k, "alice@example.com", "250")
+	rcpt(t, k, "gone@example.com", "250")
+	fresh := open(t, g.addr)
+	rcpt(t, fresh, "bob@example.com", "250")
+	rcpt(t, fresh, "gone@example.com", missing)
+}
