@@ -11,6 +11,9 @@
 // it. What a sender puts there is escaped (RFC 4515, 3), so it is a value and never
 // a part of the filter.
 //
+// For a pull the filter is turned round: who has an address at all. A filter of which that would
+// make another set of recipients (CanPull) is only asked.
+//
 // Servers are asked in order. One that failed is asked last for a while; a connection
 // that went stale is replaced once before the server counts as failed. A wrong password
 // is tried rarely, and at one server only, because directories lock accounts.

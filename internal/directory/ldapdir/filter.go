@@ -54,25 +54,6 @@ func CheckFilter(filter string) error {
 	return err
 }
 
-// CanPull says why the recipients of a filter cannot be pulled, if so: from {user} and {domain}
-// nobody can tell what the addresses are.
-func CanPull(filter string) error {
-	t, err := parseTemplate(filter)
-	if err != nil {
-		return err
-	}
-	return t.canPull()
-}
-
-func (t *template) canPull() error {
-	for _, p := range [...]string{forUser, forDomain} {
-		if strings.Contains(t.text, p) {
-			return fmt.Errorf("a filter with %s cannot be pulled, only asked: write it with {address}, or as a condition without any of them", p)
-		}
-	}
-	return nil
-}
-
 func parseTemplate(filter string) (*template, error) {
 	filter = strings.TrimSpace(filter)
 	if filter == "" {
