@@ -92,7 +92,8 @@ func (a *app) directoryImport() *cobra.Command {
 			"domain has in the configuration (recipients = [\"list:FILE\"]), or to the one named with\n" +
 			"--to. Understood are plain lists, Sendmail's access and virtusertable texts, Postfix maps,\n" +
 			"LDIF and CSV; which it is, is found out. What is in the list stays, with its comments;\n" +
-			"--replace leaves exactly what was read. A running daemon takes the new list by itself.\n\n" +
+			"--replace leaves exactly what was read, with --domain of that domain alone. A running\n" +
+			"daemon takes the new list by itself.\n\n" +
 			"Everything is read before anything is written: with a mistake in FILE the list stays as\n" +
 			"it is.",
 		Example: "  backstop directory import users.ldif\n" +
@@ -109,7 +110,7 @@ func (a *app) directoryImport() *cobra.Command {
 	flags.StringSliceVar(&f.attributes, "attribute", nil, "an attribute of LDIF with addresses, by `NAME`, beside mail, proxyAddresses, mailLocalAddress and mailAlternateAddress; may be repeated")
 	flags.StringVar(&f.domain, "domain", "", "bring in this `DOMAIN` alone; local parts alone are of it")
 	flags.StringVar(&f.to, "to", "", "the list to bring them into, a `FILE` (default: the one of their domain in the configuration)")
-	flags.BoolVar(&f.replace, "replace", false, "leave nothing in the list but what was read")
+	flags.BoolVar(&f.replace, "replace", false, "leave nothing in the list, or of the --domain in it, but what was read")
 	flags.BoolVar(&f.force, "force", false, "with --replace, also where a domain loses more than a fifth of its recipients")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "say what would be done, and write nothing")
 	return c

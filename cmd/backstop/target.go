@@ -67,12 +67,32 @@ func (a *app) targets(f importFlags) (*targets, error) {
 	}
 	if f.to != "" {
 		t.all = newTarget(f.to)
-		t.all.sole = t.only
+		if !shared(cfg, f.to, t.only) {
+			t.all.sole = t.only
+		}
 		t.lists = []*target{t.all}
 		return t, nil
 	}
 	t.fromConfig(cfg)
 	return t, nil
+}
+
+// shared says whether the file is the list of a domain other than this one, too. cfg may be nil.
+func shared(cfg *config.Config, file, domain string) bool {
+	info, err := os.Stat(file)
+	if cfg == nil || err != nil {
+		return false
+	}
+	for i := range cfg.Domains {
+		d := &cfg.Domains[i]
+		for _, s := range d.Sources {
+			other, err := os.Stat(s.File)
+			if s.Kind == config.SourceList && d.Name != domain && err == nil && os.SameFile(info, other) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // withHint gives err a line of advice where it has none that fits better.
@@ -187,8 +207,11 @@ func (t *targets) compare(f importFlags) error {
 		if err := l.read(t.names); err != nil {
 			return err
 		}
-		if err := l.plan(f); err != nil {
+		if err := l.plan(f, t.only); err != nil {
 			return err
+		}
+		if f.replace && t.only != "" {
+			l.keepOthers(t.only)
 		}
 	}
 	return nil
@@ -235,8 +258,8 @@ func (l *target) read(names map[string]string) error {
 }
 
 // plan compares by domain. A domain that loses more than a fifth is refused: half a
-// file, or the wrong one, is likelier than that.
-func (l *target) plan(f importFlags) error {
+// file, or the wrong one, is likelier than that. Where only one domain is brought in, no other one loses any.
+func (l *target) plan(f importFlags, only string) error {
 	old := l.old
 	if old == nil {
 		old = book.New()
@@ -248,7 +271,7 @@ func (l *target) plan(f importFlags) error {
 		d := importedDomain{Domain: domain, Read: now.Len(), New: len(now.Without(was))}
 		d.Already = d.Read - d.New
 		d.Total = was.Len() + d.New
-		if f.replace {
+		if f.replace && (only == "" || domain == only) {
 			d.Removed, d.Total = was.Len()-d.Already, d.Read
 		}
 		if lost := d.Removed; lost > 1 && lost*5 > was.Len() && !f.force {
@@ -260,6 +283,22 @@ func (l *target) plan(f importFlags) error {
 		}
 	}
 	return nil
+}
+
+// keepOthers takes over what the list has of other domains, local parts alone that are not this
+// one's alone among them.
+func (l *target) keepOthers(only string) {
+	if l.old == nil {
+		return
+	}
+	for _, domain := range l.old.Domains() {
+		if domain == only {
+			continue
+		}
+		for _, name := range l.old.Of(domain).Sorted() {
+			l.book.AddTo(domain, name)
+		}
+	}
 }
 
 // write writes the list, if it changes.
