@@ -151,8 +151,10 @@ func (p *pull) stamped(ctx context.Context, old *cursor) error {
 	return p.list(ctx, filter)
 }
 
-// list names everybody for whom the filter holds, and reads who is not known yet.
+// list names everybody for whom the filter holds, and reads who is not known yet. Who has nothing
+// in the attributes is left out: he would be read again each time.
 func (p *pull) list(ctx context.Context, filter string) error {
+	filter = "(&" + filter + "(|(" + strings.Join(p.s.cfg.Attributes, "=*)(") + "=*)))"
 	named := 0
 	var strangers []string
 	err := p.pages(ctx, p.s.cfg.Base, filter, []string{p.idAttribute()}, nil, func(e *ldap.Entry) error {

@@ -343,6 +343,38 @@ func TestCursors(t *testing.T) {
 	}
 }
 
+// TestLosesTheLastAddress: who is still meant by the filter and has no address any more is no recipient.
+func TestLosesTheLastAddress(t *testing.T) {
+	for _, left := range []string{"", "x400:c=de"} {
+		anns := ""
+		f := &fake{answer: func(a asked) []reply {
+			switch {
+			case strings.Contains(a.base, "Deleted Objects"):
+				return []reply{entry("cn=somebody"), done(4)}
+			case strings.Contains(a.filter, "entryUUID=") && left == "":
+				t.Errorf("read again: %s", a.filter)
+			case !strings.Contains(a.attributes, "mail") && strings.HasSuffix(a.filter, "(|(mail=*)))") && anns == "":
+				return []reply{entry("cn=bob", "entryUUID: 2", "objectGUID: 2"), done(0)}
+			case !strings.Contains(a.attributes, "mail"): // who is there, and who has changed in any way
+				return []reply{entry("cn=bob", "entryUUID: 2", "objectGUID: 2"), entry("cn=ann", "entryUUID: 1", "objectGUID: 1"), done(0)}
+			}
+			return []reply{entry("cn=bob", "entryUUID: 2", "objectGUID: 2", "mail: bob@example.com", "modifyTimestamp: 20260101000000Z"),
+				entry("cn=ann", "entryUUID: 1", "objectGUID: 1", "mail: "+anns, "modifyTimestamp: 20260101000000Z"), done(0)}
+		}}
+		for _, f.root = range [][]reply{nil, controller(7)} {
+			anns = "ann@example.com"
+			s := f.source(t, func(c *Config) { c.Attributes = []string{"mail"} })
+			var copy kept
+			copy.mustPull(t, s)
+			anns = left
+			copy.mustPull(t, s)
+			if got := copy.addresses(); !slices.Equal(got, []string{"bob@example.com"}) || copy.fulls != 1 {
+				t.Errorf("after %d full pulls: %v", copy.fulls, got)
+			}
+		}
+	}
+}
+
 // TestHalfAPull: whatever ends a pull before its end fails it.
 func TestHalfAPull(t *testing.T) {
 	ann := entry("cn=ann", "entryUUID: 1", "mail: ann@example.com", "modifyTimestamp: 20260101000000Z")

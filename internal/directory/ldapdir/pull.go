@@ -196,10 +196,11 @@ const maxEmptyPages = 1000
 func (p *pull) takeAll(ctx context.Context, filter string) error {
 	return p.each(ctx, filter, func(id string, addresses []string) error {
 		p.seen++
-		if len(addresses) == 0 {
+		if len(addresses) > 0 {
+			p.took++
+		} else if !p.into.Has(id) {
 			return nil
 		}
-		p.took++
 		return copied(p.into.Take(id, addresses...))
 	})
 }
