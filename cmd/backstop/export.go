@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -169,11 +167,10 @@ func (a *app) writeExport(f exportFlags, format book.Format, b *book.Book, alias
 		a.printLeft(written)
 		return nil
 	}
-	path, mode, err := whereTo(f.output)
-	if err != nil {
-		return err
+	if info, err := os.Stat(f.output); err == nil && !info.Mode().IsRegular() {
+		return hint("without --output it goes to the standard output", "%s is no plain file, so it cannot be replaced", f.output)
 	}
-	if err := safefile.Write(path, fill, mode); err != nil {
+	if err := safefile.Replace(f.output, fill, 0o644); err != nil {
 		return err
 	}
 	r := exportReport{File: f.output, Format: format.String(), Addresses: written.Addresses, Domains: map[string]int{}}
@@ -195,25 +192,6 @@ func (a *app) writeExport(f exportFlags, format book.Format, b *book.Book, alias
 		a.printf("Make the map of it: makemap hash %s < %s\n", f.output, f.output)
 	}
 	return nil
-}
-
-// whereTo is the file behind the links, and the permissions that it has or gets.
-func whereTo(output string) (path string, mode fs.FileMode, err error) {
-	path, err = filepath.EvalSymlinks(output)
-	if errors.Is(err, fs.ErrNotExist) {
-		return output, 0o644, nil
-	}
-	if err != nil {
-		return "", 0, err
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", 0, err
-	}
-	if !info.Mode().IsRegular() {
-		return "", 0, hint("without --output it goes to the standard output", "%s is no plain file, so it cannot be replaced", output)
-	}
-	return path, info.Mode().Perm(), nil
 }
 
 // printLeft says on the standard error what the file lacks.

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -33,11 +32,9 @@ type targets struct {
 // target is one list.
 type target struct {
 	importedList
-	path string // behind symbolic links
 	sole string // the one domain that uses it: local parts alone are his; "": there are several, or nobody knows
 	book *book.Book
 	old  *book.Book // what is in the file; nil: there is no file
-	mode fs.FileMode
 }
 
 // targets reads from the configuration which domain has which list. With --to there need be none.
@@ -105,7 +102,7 @@ func withHint(err error, advice string) error {
 }
 
 func newTarget(file string) *target {
-	return &target{importedList: importedList{File: file}, book: book.New(), mode: 0o644}
+	return &target{importedList: importedList{File: file}, book: book.New()}
 }
 
 func (t *targets) fromConfig(cfg *config.Config) {
@@ -219,16 +216,10 @@ func (t *targets) compare(f importFlags) error {
 
 // read reads the file that is there.
 func (l *target) read(names map[string]string) error {
-	path, err := filepath.EvalSymlinks(l.File) // the file is replaced, not the link to it
+	in, err := os.Open(l.File)
 	if errors.Is(err, fs.ErrNotExist) {
-		l.path = l.File
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	l.path = path
-	in, err := os.Open(path)
 	if err != nil {
 		return err
 	}
@@ -237,7 +228,7 @@ func (l *target) read(names map[string]string) error {
 	if err != nil {
 		return err
 	}
-	l.mode, l.old = info.Mode().Perm(), book.New()
+	l.old = book.New()
 	if info.Size() == 0 {
 		return nil
 	}
@@ -313,7 +304,7 @@ func (l *target) write(f importFlags) error {
 			return err
 		}
 	}
-	if err := safefile.Write(l.path, fill, l.mode); err != nil {
+	if err := safefile.Replace(l.File, fill, 0o644); err != nil {
 		return err
 	}
 	l.Written = true
@@ -325,7 +316,7 @@ func (l *target) merge(w io.Writer) error {
 	old := l.old
 	if old == nil {
 		old = book.New()
-	} else if err := copyWhole(w, l.path); err != nil {
+	} else if err := copyWhole(w, l.File); err != nil {
 		return err
 	}
 	for _, domain := range l.book.Domains() {

@@ -3,14 +3,15 @@
 //
 // # Limits
 //
-// The folder must be writable, and the file's owner becomes who runs this. A
-// symbolic link is replaced, not followed. Two writers at once do not disturb each
+// The folder must be writable. Access lists and other attributes of a file that is replaced
+// are not kept; Write does not keep its owner either. Two writers at once do not disturb each
 // other, but the later one wins. What a crash leaves behind is a file named
 // like the target with ".new" and a number after it, which may be deleted.
 package safefile
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -19,10 +20,36 @@ import (
 )
 
 // Write replaces the file at path by what fill writes, with exactly the permissions
-// mode (the umask does not count). When it returns nil the content and its name are on
+// mode (the umask does not count); it belongs to who runs this. A symbolic link is replaced, not followed. When it returns nil the content and its name are on
 // the disk; when it returns an error the old file is untouched, save where the error is about the
 // folder's own fsync: then the new one stands there, and may be gone after a power cut.
-func Write(path string, fill func(io.Writer) error, mode fs.FileMode) (err error) {
+func Write(path string, fill func(io.Writer) error, mode fs.FileMode) error {
+	return write(path, fill, mode, nil)
+}
+
+// Replace is Write for a file that is somebody else's to read: one that is there keeps its owner, group
+// and permissions, and where they cannot be kept it stays as it is. mode is that of a new file.
+// Of a symbolic link the file behind it is replaced.
+func Replace(path string, fill func(io.Writer) error, mode fs.FileMode) error {
+	behind, err := filepath.EvalSymlinks(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Write(path, fill, mode)
+	}
+	var old fs.FileInfo
+	if err == nil {
+		old, err = os.Stat(behind)
+	}
+	if err == nil && !old.Mode().IsRegular() {
+		err = errors.New("it is no plain file")
+	}
+	if err != nil {
+		return fmt.Errorf("cannot replace %s: %w", path, err)
+	}
+	return write(behind, fill, old.Mode(), old)
+}
+
+// write is Write, for the owner and the group of old, if there is one.
+func write(path string, fill func(io.Writer) error, mode fs.FileMode, old fs.FileInfo) (err error) {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, filepath.Base(path)+".new*") // the same folder: a rename must not cross file systems
 	if err != nil {
@@ -40,6 +67,9 @@ func Write(path string, fill func(io.Writer) error, mode fs.FileMode) (err error
 		return err
 	}
 	if err := w.Flush(); err != nil {
+		return err
+	}
+	if err := keepOwner(f, old); err != nil { // first: who may read the one need not be who may read the other
 		return err
 	}
 	if err := f.Chmod(mode.Perm()); err != nil {
