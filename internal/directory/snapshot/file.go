@@ -63,20 +63,39 @@ func Open(path string, key Key) (*Set, error) {
 
 // Origin reads of the file no more than its header and returns what Set.Origin would.
 func Origin(path string) (string, error) {
-	f, err := os.Open(path)
+	s, err := head(path)
 	if err != nil {
 		return "", err
+	}
+	return s.origin, nil
+}
+
+// Domains reads of the file no more than its header and returns what Set.Domains would. That
+// the rest is damaged it does not notice.
+func Domains(path string) (byName []Domain, others uint64, err error) {
+	s, err := head(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	return s.domains, s.others, nil
+}
+
+// head is the set in the file without its table.
+func head(path string) (*Set, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	h, _, err := readHeader(f, info.Size())
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return h.set.origin, nil
+	return &h.set, nil
 }
 
 // readHeader reads the header of a snapshot that has so many octets.

@@ -16,7 +16,7 @@ type Config struct {
 	// Puller is the directory.
 	Puller directory.Puller
 	// Identity says what the copy is of: server, base, filter, attributes, aliases. What is
-	// kept under another identity is not used.
+	// kept under another identity is not used, but a pull that finds far fewer is held back.
 	Identity string
 	// Folder is where the copy is kept; it is made where it is missing. "": nowhere but in memory.
 	Folder string

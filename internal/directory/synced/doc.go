@@ -15,7 +15,9 @@
 //
 // A pull in which a domain would lose more than a fifth of its addresses is held back:
 // the copy stays, and State says what would be lost, until a later pull loses less or
-// somebody confirms it. What a single recipient had never counts.
+// somebody confirms it. What a single recipient had never counts. Where the copy that is kept is of
+// other settings, or damaged, it answers nothing, and what it says of how many each domain had is
+// what the first pull is held against.
 //
 // # Limits
 //
@@ -24,7 +26,7 @@
 //
 // While a pull is taken over, two sets are in memory, and 22 octets more for each
 // recipient whom the pull named. Without a folder the objects are in memory too, 36
-// octets for each address. While a pull of everything runs, the folder needs room for
+// octets for each address, and other settings are held against nothing. While a pull of everything runs, the folder needs room for
 // the objects twice more. Two domains beyond the first 10,000 are watched for losses as one.
 //
 // Config.Identity must name all on which the addresses depend: another filter, or another

@@ -72,6 +72,7 @@ type base struct {
 	made    time.Time
 	full    time.Time // when everything was pulled last
 	build   string    // of the program that did
+	unused  counts    // of a copy that is kept and cannot be used
 }
 
 // thisBuild tells one build of the program from another: the next one may fold addresses otherwise.
@@ -197,6 +198,7 @@ func (s *Source) openKept() *snapshot.Set {
 		log.Debug("there is no copy of this source yet")
 		return nil
 	case err != nil:
+		s.base.unused = s.countUnused()
 		log.Error("the copy of a source cannot be used, and everything is pulled anew", "error", err)
 		return nil
 	}

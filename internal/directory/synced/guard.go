@@ -3,6 +3,7 @@ package synced
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -12,30 +13,81 @@ import (
 // A domain loses too much when it loses more than one part in tooMuch.
 const tooMuch = 5
 
-// guard says what the new set would lose of the old one; nil: nothing to speak of. kept are the
-// addresses by domain that both have.
-func (s *Source) guard(old, set *snapshot.Set, kept map[string]uint64, keptOthers uint64) *Held {
-	if old == nil {
-		if set.Len() == 0 {
-			return &Held{}
+// counts says how many addresses each domain has.
+type counts struct {
+	byName map[string]uint64
+	others uint64 // in domains that are not counted by name
+}
+
+func countsOf(byName []snapshot.Domain, others uint64) counts {
+	c := counts{map[string]uint64{}, others}
+	for _, d := range byName {
+		c.byName[d.Name] = d.Entries
+	}
+	return c
+}
+
+func (c *counts) total() int {
+	n := c.others
+	for _, k := range c.byName {
+		n += k
+	}
+	return int(n)
+}
+
+// countUnused counts the copy that is kept and cannot be used, since it is of other settings or damaged.
+// What was a name then may be an alias now.
+func (s *Source) countUnused() counts {
+	byName, others, err := snapshot.Domains(s.files.snapshot)
+	if err != nil {
+		return counts{}
+	}
+	c := counts{map[string]uint64{}, others}
+	for _, d := range byName {
+		name := d.Name
+		if name != "" {
+			name = s.cfg.Canonical(name)
 		}
-		return nil
+		c.byName[name] = max(c.byName[name], d.Entries) // the same people, as a rule
 	}
-	h := &Held{Before: old.Len(), After: set.Len()}
-	before, others := old.Domains()
-	after, othersAfter := set.Domains()
-	now := map[string]uint64{}
-	for _, d := range after {
-		now[d.Name] = d.Entries
+	return c
+}
+
+// domains are the names that go first in a new copy, so that those that were counted by name still are.
+func (s *Source) domains(old *snapshot.Set) []string {
+	if old == nil {
+		return slices.Sorted(maps.Keys(s.base.unused.byName))
 	}
-	for _, d := range before {
-		h.weigh(d.Name, d.Entries, now[d.Name], kept[d.Name])
+	byName, _ := old.Domains()
+	names := make([]string, len(byName))
+	for i, d := range byName {
+		names[i] = d.Name
 	}
-	h.weigh(Elsewhere, others, othersAfter, keptOthers)
+	return names
+}
+
+// guard says what the new set would lose of the old one, or, where there is none, of the copy
+// that cannot be used; nil: nothing to speak of. kept are the addresses by domain that both have.
+func (s *Source) guard(old, set *snapshot.Set, kept map[string]uint64, keptOthers uint64) *Held {
+	now, before := countsOf(set.Domains()), s.base.unused
+	if old != nil {
+		before = countsOf(old.Domains())
+	} else {
+		kept, keptOthers = now.byName, now.others // which addresses they were nobody knows
+	}
+	h := &Held{Before: before.total(), After: set.Len()}
+	for name, n := range before.byName {
+		h.weigh(name, n, now.byName[name], kept[name])
+	}
+	h.weigh(Elsewhere, before.others, now.others, keptOthers)
 	if len(h.Domains) > 0 && s.base.objects {
 		h.spareSingle(s, set)
 	}
-	if len(h.Domains) == 0 {
+	switch {
+	case len(h.Domains) > 0:
+	case old == nil && set.Len() == 0:
+		return h // it found nobody
+	default:
 		return nil
 	}
 	slices.SortFunc(h.Domains, func(a, b Loss) int { return cmp.Or(b.Lost-a.Lost, strings.Compare(a.Domain, b.Domain)) })

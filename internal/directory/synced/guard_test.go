@@ -3,6 +3,7 @@ package synced
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -172,4 +173,85 @@ func TestFirstPullFindsNobody(t *testing.T) {
 		w.sync(s, false)
 		w.says(s, evidence.NotAsked, "ann@example.com")
 	}
+}
+
+// Other settings, and a damaged copy, leave the counts to hold the first pull against.
+func TestUnusedCopyIsCounted(t *testing.T) {
+	damage := func(w *world, s *Source) {
+		file, err := os.ReadFile(s.files.snapshot)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file[len(file)-1] ^= 1
+		w.put(map[string]string{s.files.snapshot: string(file)})
+	}
+	for _, how := range []int{deltas, plain} {
+		for what, change := range map[string]func(w *world, s *Source){
+			"another filter": func(w *world, _ *Source) { w.cfg.Identity = "it, with another filter" },
+			"another alias": func(w *world, _ *Source) {
+				w.cfg.Identity = "it, with an alias"
+				w.cfg.Canonical = func(d string) string { return strings.Replace(d, "example.org", "example.com", 1) }
+			},
+			"damage": damage,
+		} {
+			w := newWorld(t, town(how))
+			s := w.opened()
+			s.Close()
+			change(w, s)
+			if what == "another alias" { // ten have the same address at both, and nobody is lost
+				s = w.open()
+				w.sync(s, false)
+				w.says(s, evidence.Exists, "user7@example.com", "user17@example.com")
+				if n := s.State().Entries; n != 29 {
+					t.Errorf("%s: %d entries", what, n)
+				}
+				s.Close()
+				continue
+			}
+			for i := 1; i < 20; i++ {
+				w.dir.put(fmt.Sprint("id", i))
+			}
+			kept := w.files()
+			for range 2 { // a restart is no confirmation
+				s = w.open()
+				r, err := s.Sync(t.Context(), false)
+				if !errors.Is(err, ErrHeld) || r.Held.String() != "example.com loses 19 of 20, example.org loses 9 of 10" || r.Held.Before != 39 {
+					t.Errorf("%s: %v %+v", what, err, r)
+				}
+				if r := s.Rule("user7@example.com"); r.Standing != evidence.Unavailable || !strings.Contains(r.Detail, "loses too many recipients") {
+					t.Errorf("%s: %+v", what, r)
+				}
+				s.Close()
+			}
+			if fmt.Sprint(kept) != fmt.Sprint(w.files()) {
+				t.Errorf("%s: a pull that is held changed the files", what)
+			}
+			if what == "another filter" { // a mistake that is mended
+				w.cfg.Identity = "it"
+				s, err := Open(w.cfg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.says(s, evidence.Exists, "user7@example.com", "user7@example.org")
+				w.cfg.Identity = "it, with another filter"
+			}
+			s = w.open()
+			_, _ = s.Sync(t.Context(), false)
+			w.sync(s, true)
+			if st := s.State(); st.Held != nil || st.Entries != 11 {
+				t.Errorf("%s: %+v", what, st)
+			}
+			s.Close()
+		}
+	}
+}
+
+// Settings that find no fewer are taken over without a question.
+func TestOtherSettingsThatLoseNobody(t *testing.T) {
+	w := newWorld(t, town(deltas))
+	w.opened().Close()
+	w.cfg.Identity = "another"
+	s := w.open()
+	w.sync(s, false)
+	w.knows(s)
 }

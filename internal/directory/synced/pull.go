@@ -162,7 +162,7 @@ func (s *Source) listing(r *run, t *taking, res *result, begun time.Time) error 
 	b := t.set
 	if t.set = nil; b == nil { // nobody came at all
 		var err error
-		if b, err = newBuilder(t.key, t.old, 0); err != nil {
+		if b, err = s.newBuilder(t.old, 0); err != nil {
 			return err
 		}
 	}
@@ -226,7 +226,7 @@ func (s *Source) fill(w io.Writer, r *run, t *taking, p *directory.Pulled, res *
 		expected = int(t.records.totals.Records)
 		t.marks.Free() // who was named is of no use any more, and takes as much as a set
 	}
-	b, err := newBuilder(t.key, t.old, expected)
+	b, err := s.newBuilder(t.old, expected)
 	if err != nil {
 		return err
 	}
@@ -264,7 +264,7 @@ type merger struct {
 
 func (m *merger) all() error {
 	t := m.t
-	for _, name := range m.domains() { // first, so that those that were counted by name still are
+	for _, name := range t.s.domains(t.old) {
 		m.out.domain(name)
 	}
 	if !t.full {
@@ -280,18 +280,6 @@ func (m *merger) all() error {
 		return err
 	}
 	return readRecords(in, t.key, t.records.mark, m.fresh)
-}
-
-func (m *merger) domains() []string {
-	if m.t.old == nil {
-		return nil
-	}
-	byName, _ := m.t.old.Domains()
-	names := make([]string, len(byName))
-	for i, d := range byName {
-		names[i] = d.Name
-	}
-	return names
 }
 
 // before takes a record of the copy that still holds.

@@ -155,7 +155,7 @@ func (s *Source) show(set *snapshot.Set) {
 		why = "nothing is pulled here"
 	case s.state.Err != nil:
 		why = s.state.Err.Error()
-	case s.state.Held != nil && set == nil:
+	case s.state.Held != nil && len(s.state.Held.Domains) == 0:
 		why = "the first pull found nobody, and waits to be confirmed"
 	case s.state.Held != nil:
 		why = "the last pull loses too many recipients, and waits to be confirmed"

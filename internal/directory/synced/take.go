@@ -156,7 +156,7 @@ func (t *taking) list() error {
 		return t.fail(errMixed)
 	}
 	if t.set == nil {
-		b, err := newBuilder(t.key, t.old, 0)
+		b, err := t.s.newBuilder(t.old, 0)
 		if err != nil {
 			return t.fail(err)
 		}
@@ -169,20 +169,19 @@ func (t *taking) list() error {
 }
 
 // newBuilder begins the set that is to replace old. expected is how many addresses it will have; 0: some more than old.
-func newBuilder(key snapshot.Key, old *snapshot.Set, expected int) (*snapshot.Builder, error) {
+func (s *Source) newBuilder(old *snapshot.Set, expected int) (*snapshot.Builder, error) {
 	if old != nil && expected == 0 {
 		expected = old.Len() + old.Len()/64
 	}
-	b, err := snapshot.NewBuilder(key, expected)
+	b, err := snapshot.NewBuilder(s.base.key, expected)
 	if err != nil {
 		return nil, err
 	}
 	b.Reveal()
+	for _, name := range s.domains(old) {
+		b.Domain(name)
+	}
 	if old != nil {
-		byName, _ := old.Domains()
-		for _, d := range byName { // first, so that those that were counted by name still are
-			b.Domain(d.Name)
-		}
 		b.Compare(old)
 	}
 	return b, nil
