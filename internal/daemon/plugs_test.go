@@ -29,7 +29,7 @@ func newPeople(t *testing.T, addresses ...string) *people {
 	t.Helper()
 	p := &people{t: t, path: filepath.Join(t.TempDir(), "people.db")}
 	var err error
-	if p.db, err = sql.Open("sqlite", p.path); err != nil {
+	if p.db, err = sql.Open("sqlite", p.path+"?_pragma=busy_timeout(5000)"); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.db.Close() })

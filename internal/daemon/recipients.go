@@ -14,6 +14,7 @@ import (
 	"backstop/internal/directory/access"
 	"backstop/internal/directory/book"
 	"backstop/internal/directory/ldapdir"
+	"backstop/internal/directory/synced"
 	"backstop/internal/evidence"
 	"backstop/internal/mail"
 )
@@ -186,7 +187,8 @@ func (g *gathering) from(ctx context.Context, p *place) error {
 	case anybody:
 		return g.cannot(p, p.names(), "it accepts everybody and knows nobody", "export the other domains by name, with --domain")
 	case puller != nil:
-		_, err := puller.Full(ctx, &names{g, p, take})
+		_, copied := p.source.(*synced.Source)
+		_, err := puller.Full(ctx, &names{g, p, take, copied})
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.source.Name(), err)
 		}
@@ -290,16 +292,17 @@ func (g *gathering) remembered(p *place, take func(mail.Address) error) error {
 
 // names takes what a directory.Puller has.
 type names struct {
-	g    *gathering
-	p    *place
-	take func(mail.Address) error
+	g      *gathering
+	p      *place
+	take   func(mail.Address) error
+	locals bool // a local part alone is one of each domain, as a copy has it
 }
 
 // Take hands the addresses over. One that is none names nobody who could get mail.
 func (n *names) Take(_ string, addresses ...string) error {
 	for _, text := range addresses {
 		a, err := mail.ParseAddress(strings.TrimSpace(text))
-		if err != nil || a.Domain() == "" {
+		if err != nil || a.Domain() == "" && !n.locals {
 			n.g.d.log.Debug("passed over: not an address", "source", n.p.source.Name(), "address", text)
 			continue
 		}

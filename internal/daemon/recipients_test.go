@@ -50,6 +50,24 @@ recipients = ["people"]`
 	}
 }
 
+// TestRecipientsWithoutDomain: whom a copy takes for a recipient of each domain is exported as one of each.
+func TestRecipientsWithoutDomain(t *testing.T) {
+	m := mailtest.NewMock(t, mailtest.Script{})
+	p := newPeople(t, "alice@example.com", "bob")
+	g := start(t, p.copied("")+relayTo("smtp://"+m.Addr(), "", `recipients = ["people"]`)+
+		"[[domain]]\nname = \"example.net\"\nrelay = \"smtp://"+m.Addr()+"\"\nrecipients = [\"people\"]\n")
+	if _, err := g.Sync(t.Context(), nil, false); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"alice@example.com", "bob@example.com", "bob@example.net"}
+	for _, addr := range want {
+		rcpt(t, open(t, g.addr), addr, "250")
+	}
+	if got, err := recipients(t, g, daemon.RecipientsQuery{}); err != nil || !slices.Equal(got, want) {
+		t.Errorf("%q, %v, want %q", got, err, want)
+	}
+}
+
 // TestRecipientsRemembered names whom a server said to exist, and nobody else.
 func TestRecipientsRemembered(t *testing.T) {
 	m := mailtest.NewMock(t, mailtest.Script{Users: []string{"alice", "bob"}})
