@@ -99,6 +99,9 @@ func (c *Config) resolve(d *decoder, t *domainDraft) {
 			ref.Callahead = c.callahead(d, options, t, ref)
 		}
 		t.Sources = append(t.Sources, ref.Source)
+		if a := ref.asked(); i+1 < len(t.refs) && a != nil && !a.Next {
+			d.warn(t.refs[i+1].at, "write when_missing = \"next\" into [source."+ref.Name+"], if each of them knows some of the users", "%q is asked only while %s cannot be, for its no is definite", t.refs[i+1].Name, ref.Name)
+		}
 	}
 }
 

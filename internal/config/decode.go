@@ -217,7 +217,7 @@ func (d *decoder) home(name string, section bool) string {
 		}
 		for _, p := range k.parts {
 			if contains(p.keys, name) {
-				return p.heading
+				return strings.ReplaceAll(p.heading, "`", "")
 			}
 		}
 	}

@@ -132,7 +132,16 @@ func (d *decoder) takeSource(f field) {
 	}
 	d.key = "type"
 	if d.want(kind.value, kindText) {
-		d.bad(kind.value, didYouMean(kind.value.text, names), "%q is not known", kind.value.text)
+		hint := didYouMean(kind.value.text, names)
+		switch kind.value.text {
+		case "postgres", "postgresql", "mysql", "mariadb", "sqlite":
+			hint = `write type = "sql"; the url says which database`
+		case "ldaps", "ad", "openldap", "activedirectory":
+			hint = `write type = "ldap"`
+		case "https", "web", "url":
+			hint = `write type = "http"`
+		}
+		d.bad(kind.value, hint, "%q is not known", kind.value.text)
 	}
 }
 
@@ -176,7 +185,7 @@ func (d *decoder) takeRecipient(n *node) (sourceRef, bool) {
 		}
 	}
 	d.bad(n, cmp.Or(misspelling(word, []string{"list", "callahead", "access", "postmap", "virtusertable"}),
-		"write callahead, callahead:smtp://HOST:PORT, list:FILE, anybody, or the name of a [source.NAME]"), "%q is not a kind of source", word)
+		"write callahead, callahead:smtp://HOST:PORT, list:FILE, access:FILE, virtusertable:FILE, postmap:FILE, anybody, or the name of a [source.NAME]"), "%q is not a kind of source", word)
 	return ref, false
 }
 
@@ -187,7 +196,7 @@ type fileSource struct {
 }
 
 var fileSources = []fileSource{
-	{"list", "/etc/backstop/example.com", "the file has an address or a local part a line; one that is meant to be empty holds a comment", SourceList},
+	{"list", "/etc/backstop/example.com", "the file has an address or a local part a line; `backstop directory import --to FILE` makes one, and one that is meant to be empty holds a comment", SourceList},
 	{"access", "/etc/mail/access", "the file is the text from which Sendmail's makemap makes the access map", SourceAccess},
 	{"virtusertable", "/etc/mail/virtusertable", "the file is the text from which Sendmail's makemap makes the virtusertable", SourceVirtusertable},
 	{"postmap", "/etc/postfix/relay_recipients", "the file is the text from which postmap makes the map", SourcePostmap},

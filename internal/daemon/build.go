@@ -111,7 +111,7 @@ func (d *Daemon) chain(s, old *setup, c *config.Domain) (*directory.Chain, error
 			if err != nil {
 				return nil, err
 			}
-			m.Source, m.Lives, m.Question = p.source(), askedLives(askedOf(src).Lives), questionOf(src)
+			m.Source, m.Lives, m.Question, m.Next = p.source(), askedLives(askedOf(src).Lives), questionOf(src), askedOf(src).Next
 		default:
 			return nil, fmt.Errorf("domain %s: source %s is of a kind that this version does not know", c.Name, src.Name)
 		}

@@ -86,6 +86,9 @@ type Member struct {
 	Relay bool
 	// Lives overrides the directory's lives, field by field; zero fields do not.
 	Lives Lives
+	// Next says that this source's "missing" leaves the word to the source behind it, as the
+	// silence of a list does.
+	Next bool
 	// Question tells what the source is asked: with another server, filter or query it is another
 	// question, and an answer to the one is not remembered for the other. "" where the source's name
 	// says it all.
@@ -109,6 +112,7 @@ type link struct {
 	judge  Judge  // nil: takes its own yes for proof
 	blind  bool   // it is Anybody, whose yes proves nothing
 	relay  bool
+	next   bool // its "missing" is not the last word
 	lives  Lives
 }
 
@@ -120,7 +124,7 @@ const questionMark = " ?"
 func NewChain(name string, members ...Member) *Chain {
 	c := &Chain{name: name, links: make([]link, len(members))}
 	for i, m := range members {
-		l := link{source: m.Source, name: m.Source.Name(), relay: m.Relay, lives: m.Lives}
+		l := link{source: m.Source, name: m.Source.Name(), relay: m.Relay, next: m.Next, lives: m.Lives}
 		l.key = l.name
 		if m.Question != "" {
 			l.key += questionMark + m.Question

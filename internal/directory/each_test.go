@@ -77,3 +77,26 @@ func TestAnotherQuestion(t *testing.T) {
 		t.Errorf("%d are remembered to exist", n)
 	}
 }
+
+// Two directories that have some of the users each: the first one's no asks the second.
+func TestMissingAsksTheNext(t *testing.T) {
+	first, second := newFake("first"), newFake("second")
+	first.set("ann@example.com", evidence.Exists)
+	second.set("bob@example.com", evidence.Exists)
+	d := New(Config{})
+	defer d.Close()
+	chain := NewChain("example.com", Member{Source: first, Next: true}, Member{Source: second, Next: true})
+	says := func(addr string, want evidence.Standing, by string) {
+		t.Helper()
+		got := d.Lookup(t.Context(), chain, Query{Address: address(t, addr), Subaddress: "+"})
+		if got.Standing != want || got.Source != by {
+			t.Errorf("%s: %v, says %q; want %v, %q", addr, got.Standing, got.Source, want, by)
+		}
+	}
+	says("ann@example.com", evidence.Exists, "first")
+	says("bob+tag@example.com", evidence.Exists, "second")
+	says("eve@example.com", evidence.Missing, "second")
+	first.away()
+	says("bob@example.com", evidence.Exists, "second")
+	says("carl@example.com", evidence.Unavailable, "first") // who might have known him
+}

@@ -66,7 +66,9 @@ func (d *Directory) walk(ctx context.Context, chain *Chain, q *Query, addr mail.
 			}
 			return f, true
 		case evidence.Missing:
-			if !isAway {
+			if l.next {
+				silent, isSilent = f, true
+			} else if !isAway {
 				return f, l.relay || f.exact
 			}
 		case evidence.NotAsked:
