@@ -83,6 +83,7 @@ type place struct {
 	source directory.Source // of one of them
 	file   string
 	format book.Format
+	stale  time.Duration    // how long what is remembered of it is used
 	by     map[string]*seat // by the domain's name
 	seats  []*seat          // the same, in the order of the configuration
 }
@@ -144,7 +145,7 @@ func (g *gathering) add(index map[any]*place, c *config.Source, at *seat) {
 	}
 	p := index[key]
 	if p == nil {
-		p = &place{source: at.source, file: f.path, format: f.format, by: map[string]*seat{}}
+		p = &place{source: at.source, file: f.path, format: f.format, stale: g.maxStale(c), by: map[string]*seat{}}
 		index[key] = p
 		g.places = append(g.places, p)
 	}
@@ -152,6 +153,17 @@ func (g *gathering) add(index map[any]*place, c *config.Source, at *seat) {
 		p.by[at.domain] = at
 		p.seats = append(p.seats, at)
 	}
+}
+
+// maxStale is how long a source's "exists" is used while it cannot be asked.
+func (g *gathering) maxStale(c *config.Source) time.Duration {
+	switch c.Kind {
+	case config.SourceCallahead:
+		return c.Callahead.Lives.MaxStale
+	case config.SourceLDAP, config.SourceSQL, config.SourceHTTP:
+		return askedOf(c).Lives.MaxStale
+	}
+	return g.s.cfg.Cache.MaxStale
 }
 
 // formats are those of the sources that are files.
@@ -275,7 +287,7 @@ func (g *gathering) giveTo(at *seat, a mail.Address) error {
 // remembered hands over whom a source said to exist, as long ago as its word is used.
 func (g *gathering) remembered(p *place, take func(mail.Address) error) error {
 	var failed error
-	oldest := g.d.o.Now().Add(-g.s.cfg.Cache.MaxStale)
+	oldest := g.d.o.Now().Add(-p.stale)
 	g.d.directory.Remembered(p.source.Name(), func(key string, at time.Time) bool {
 		if at.Before(oldest) {
 			return true

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"backstop/internal/daemon"
 	"backstop/internal/mail"
@@ -94,6 +95,29 @@ func TestRecipientsRemembered(t *testing.T) {
 		got, err := recipients(t, g, daemon.RecipientsQuery{Remembered: true})
 		return err == nil && slices.Equal(got, []string{"alice@example.com"})
 	})
+}
+
+// TestRecipientsRememberedAsLongAsUsed: whom a source's own max_stale still lets in is exported, and nobody else.
+func TestRecipientsRememberedAsLongAsUsed(t *testing.T) {
+	m := mailtest.NewMock(t, mailtest.Script{})
+	p := newPeople(t, "alice@example.com")
+	const day = 24 * time.Hour
+	for _, tt := range []struct {
+		stale string
+		after time.Duration
+		want  []string
+	}{
+		{"30d", 10 * day, []string{"alice@example.com"}},
+		{"2d", 3 * day, nil},
+	} {
+		c := newClock()
+		g := startAt(t, p.live("max_stale = \""+tt.stale+"\"")+relayTo("smtp://"+m.Addr(), "", `recipients = ["people"]`), c.Now)
+		rcpt(t, open(t, g.addr), "alice@example.com", "250")
+		c.forward(tt.after)
+		if got, err := recipients(t, g, daemon.RecipientsQuery{Remembered: true}); err != nil || !slices.Equal(got, tt.want) {
+			t.Errorf("%v after it was said, with max_stale = %s: %q, %v, want %q", tt.after, tt.stale, got, err, tt.want)
+		}
+	}
 }
 
 // TestRecipientsEnd ends with the caller's error, and with the caller.
