@@ -3,6 +3,8 @@ package guide
 import (
 	"fmt"
 	"strings"
+
+	"backstop/internal/route"
 )
 
 // askPort is where the transport service of Exchange answers; the front end on port 25
@@ -60,8 +62,8 @@ func (s *site) exchangeConfig() string {
 			name = fmt.Sprintf("exchange%d", i+1)
 		}
 		source[h] = name
-		r := s.domains[0].Relay
-		r.Host, r.Port, r.Client = h, askPort, 0
+		r := s.relayTo(h)
+		r.Port, r.Client = askPort, 0
 		if i == 0 {
 			b.WriteString("# who exists is asked here; should its filter be off: 451 and a loud log\n")
 		}
@@ -74,4 +76,14 @@ func (s *site) exchangeConfig() string {
 		b.WriteString(domainBlock(&s.domains[i], source[s.domains[i].Relay.Host]))
 	}
 	return b.String()
+}
+
+// relayTo is the first relay to this host.
+func (s *site) relayTo(host string) route.Relay {
+	for i := range s.domains {
+		if r := s.domains[i].Relay; r.Host == host {
+			return r
+		}
+	}
+	return route.Relay{Host: host}
 }

@@ -99,6 +99,9 @@ relay = "lmtp://store.example:24"
 			t.Errorf("not in the guide: %s\n%s", want, g.Text())
 		}
 	}
+	if strings.Contains(g.Config, "smtp://ex2.example:2525?tls=require") {
+		t.Error("the second host has the first one's TLS")
+	}
 	if slices.Contains(g.Domains, "four.example") {
 		t.Error("a domain of another server is in it")
 	}

@@ -67,6 +67,8 @@ type Record struct {
 	Reply      mail.Reply
 	Took       time.Duration    // from the client's command to our reply
 	Downstream *evidence.Answer // what the downstream said, nil when none was asked
+	Source     string           // which source could not say whether the recipient exists; "": not the matter
+	Finding    string           // and why
 	Mode       evidence.Mode
 	Watched    string // in watch mode: the rule that would have refused or deferred
 }

@@ -105,6 +105,8 @@ func asSlog(t testing.TB, r *Record) string {
 		}
 		line.AddAttrs(slog.Group("downstream", group...))
 	}
+	add("source", r.Source)
+	add("finding", r.Finding)
 	if r.Mode == evidence.Watch {
 		add("mode", "watch")
 	}
@@ -137,6 +139,7 @@ func TestJSONIsWhatSlogPrints(t *testing.T) {
 
 	unreachable := refusal(t)
 	unreachable.Effect = Defer
+	unreachable.Source, unreachable.Finding = "corp", "ldap://dc1: \"connection\" refused\n"
 	unreachable.Downstream = &evidence.Answer{Outcome: evidence.OutcomeUnreachable, Step: evidence.StepConnect, Text: "connection refused"}
 
 	watched := refusal(t)

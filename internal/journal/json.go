@@ -105,6 +105,8 @@ func (e *encoder) json(r *Record) {
 	if d := r.Downstream; d != nil && d.Outcome != evidence.OutcomeNotAsked {
 		e.downstream(d)
 	}
+	e.field(`,"source":`, r.Source)
+	e.field(`,"finding":`, r.Finding)
 	if r.Mode == evidence.Watch {
 		e.buf = append(e.buf, `,"mode":"watch"`...)
 	}

@@ -70,6 +70,10 @@ func (e *encoder) textReplies(r *Record) {
 		}
 		e.buf = append(e.buf, ' ')
 	}
+	if r.Source != "" {
+		e.scratch = append(append(append(e.scratch[:0], r.Source...), ": "...), r.Finding...)
+		e.buf = append(appendPhrase(append(e.buf, " source "...), e.scratch), ' ')
+	}
 }
 
 // column writes s and pads it to width.

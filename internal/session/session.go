@@ -280,6 +280,9 @@ func (s *Session) record(v verdict.Verdict, start time.Time) {
 	if rule, ok := v.Watched(); ok {
 		s.rec.Watched = rule.String()
 	}
+	if v.Rule == verdict.RecipientUnverified && s.c.Directory.Standing == evidence.Unavailable {
+		s.rec.Source, s.rec.Finding = s.c.Directory.Source, s.c.Directory.Detail
+	}
 	if a := s.answer(); a.Outcome != evidence.OutcomeNotAsked {
 		s.rec.Downstream = a
 	}
