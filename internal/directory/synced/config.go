@@ -84,7 +84,7 @@ type State struct {
 	Pulling bool
 	Taken   int   // recipients that the pull under way has heard of
 	Bad     int   // addresses of the last pull that are none, and were passed over
-	Held    *Held // the last pull was held back
+	Held    *Held // the last pull that did not fail was held back
 	// Err is why the last pull failed, or why what it brought cannot be kept; nil: neither.
 	Err   error
 	Since time.Time // since when Err and Held are what they are; zero: nothing was pulled yet

@@ -236,7 +236,6 @@ func TestUnusedCopyIsCounted(t *testing.T) {
 				w.cfg.Identity = "it, with another filter"
 			}
 			s = w.open()
-			_, _ = s.Sync(t.Context(), false)
 			w.sync(s, true)
 			if st := s.State(); st.Held != nil || st.Entries != 11 {
 				t.Errorf("%s: %+v", what, st)
@@ -253,5 +252,48 @@ func TestOtherSettingsThatLoseNobody(t *testing.T) {
 	w.cfg.Identity = "another"
 	s := w.open()
 	w.sync(s, false)
+	w.knows(s)
+}
+
+// A pull that fails in between makes nobody forget what is held back, and what it is.
+func TestHeldOverAFailure(t *testing.T) {
+	w := newWorld(t, newFake(deltas).fill(100))
+	s := w.opened()
+	for i := range 30 {
+		w.dir.put(fmt.Sprint("id", i))
+	}
+	if _, err := s.Sync(t.Context(), false); !errors.Is(err, ErrHeld) {
+		t.Fatal(err)
+	}
+	w.dir.set(func() { w.dir.fails = 1 })
+	if _, err := s.Sync(t.Context(), true); !errors.Is(err, errDown) {
+		t.Fatal(err)
+	}
+	if st := s.State(); st.Held == nil || st.Held.String() != "example.com loses 30 of 100" || !errors.Is(st.Err, errDown) {
+		t.Errorf("%+v", st)
+	}
+	w.dir.set(func() { w.dir.fails = 0 })
+	for i := 30; i < 99; i++ {
+		w.dir.put(fmt.Sprint("id", i))
+	}
+	if _, err := s.Sync(t.Context(), true); !errors.Is(err, ErrHeld) {
+		t.Errorf("who confirmed 30 has confirmed 99: %v", err)
+	}
+	w.says(s, evidence.Exists, "user50@example.com")
+	w.sync(s, true)
+	w.knows(s)
+}
+
+// Where nothing is held back, a confirmation is of nothing.
+func TestConfirmedUnseen(t *testing.T) {
+	w := newWorld(t, newFake(deltas).fill(100))
+	s := w.opened()
+	for i := range 30 {
+		w.dir.put(fmt.Sprint("id", i))
+	}
+	if r, err := s.Sync(t.Context(), true); !errors.Is(err, ErrHeld) || r.Held == nil {
+		t.Errorf("%v %+v", err, r)
+	}
+	w.sync(s, true)
 	w.knows(s)
 }

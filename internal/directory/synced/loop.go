@@ -9,23 +9,27 @@ import (
 
 // run is a pull under way, or one that is wanted. All but done is guarded by Source.mu until done is closed.
 type run struct {
-	confirm bool // whoever waits takes it over whatever it loses
-	heard   bool // confirm was so when it was asked for
+	confirm *Held // what somebody who waits was shown, and takes over; nil: nothing
+	heard   bool  // confirm was there when it was asked for
 	done    chan struct{}
 	report  Report
 	err     error
 }
 
 // Sync pulls now, or joins the pull under way, and waits for its end; before Start, for that. With confirm a pull is
-// taken over that would be held back, unless it loses more than State has shown. When ctx
-// ends first, the pull goes on. The error wraps ErrHeld, or is the pull's; where the report says that the copy
+// taken over that would be held back, unless it loses more than State shows when Sync is called: where nothing is
+// held back yet, there is nothing to confirm. When ctx ends first, the pull goes on. The error wraps ErrHeld, or is the pull's; where the report says that the copy
 // has changed, it is why that cannot be kept.
 func (s *Source) Sync(ctx context.Context, confirm bool) (Report, error) {
 	if s.cfg.Offline {
 		return Report{}, ErrOffline
 	}
+	var shown *Held
+	if confirm {
+		shown = s.State().Held
+	}
 	for {
-		r, err := s.want(confirm)
+		r, err := s.want(shown)
 		if err != nil {
 			return Report{}, err
 		}
@@ -34,7 +38,7 @@ func (s *Source) Sync(ctx context.Context, confirm bool) (Report, error) {
 		case <-ctx.Done():
 			return Report{}, ctx.Err()
 		}
-		if confirm && errors.Is(r.err, ErrHeld) && !r.heard {
+		if shown != nil && errors.Is(r.err, ErrHeld) && !r.heard {
 			continue // it was decided before it could hear
 		}
 		return r.report, r.err
@@ -42,7 +46,7 @@ func (s *Source) Sync(ctx context.Context, confirm bool) (Report, error) {
 }
 
 // want returns the pull under way, or has one begin.
-func (s *Source) want(confirm bool) (*run, error) {
+func (s *Source) want(confirm *Held) (*run, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -52,7 +56,9 @@ func (s *Source) want(confirm bool) (*run, error) {
 		s.run = &run{done: make(chan struct{})}
 		s.wake <- struct{}{} // it has room, for there was no run
 	}
-	s.run.confirm = s.run.confirm || confirm
+	if confirm != nil {
+		s.run.confirm = confirm
+	}
 	return s.run, nil
 }
 
@@ -121,8 +127,8 @@ func (s *Source) begin() *run {
 func (s *Source) confirmed(r *run, h *Held) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r.heard = r.confirm
-	return r.confirm && (s.state.Held == nil || !h.worse(s.state.Held))
+	r.heard = r.confirm != nil
+	return r.heard && !h.worse(r.confirm)
 }
 
 // rest is how long to wait for the next pull.
@@ -169,8 +175,10 @@ func (s *Source) settle(report *Report, err error, begun time.Time) {
 		s.mu.Unlock()
 		return
 	}
-	st.Held, st.Bad = report.Held, report.Bad
-	st.Err = err
+	st.Bad, st.Err = report.Bad, err
+	if err == nil || errors.Is(err, ErrHeld) || report.Changed {
+		st.Held = report.Held // one that failed says nothing about what is held
+	}
 	if errors.Is(err, ErrHeld) {
 		st.Err = nil
 	}
