@@ -84,7 +84,7 @@ func (a *Asked) keys(d *decoder, where, timeoutDoc string) []key {
 			doc: "How long \"exists\" is believed without asking again. 0 asks each time, so that a change is seen at once; raise it to spare the server."},
 		{name: "missing_for", def: `"0s"`, set: d.marked(where+"missing_for", duration(&a.Lives.MissingFor, 0, anyTime)),
 			doc: "The same for \"missing\". It does not grow, as it does for call-aheads."},
-		{name: "max_stale", unset: "as in `[cache]`", set: d.marked(where+"max_stale", duration(&a.Lives.MaxStale, 0, anyTime)),
+		{name: "max_stale", unset: "as in `[cache]`", set: d.marked(where+"max_stale", duration(&a.Lives.MaxStale, time.Second, anyTime)),
 			doc: "How long the last known answer is used while the server cannot be asked; with `mode = \"sync\"`, how old the copy may become. After that mail is deferred."},
 	}
 }
