@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"maps"
+	"net/url"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -22,7 +24,7 @@ import (
 // plug is one [source.NAME] that asks a directory server, a database or a web server.
 type plug struct {
 	cfg     config.Source
-	aliases string // with Sync: the names under which other domains' users are kept
+	aliases aliases // with Sync: of the domains that use the source
 	asked   asked
 	copied  *synced.Source // with Sync: what answers
 }
@@ -50,8 +52,8 @@ func (p *plug) close() {
 }
 
 // same says whether a configuration wants this plug as it is.
-func (p *plug) same(src *config.Source, aliases string) bool {
-	return p.aliases == aliases && reflect.DeepEqual(p.cfg, *src)
+func (p *plug) same(src *config.Source, as aliases) bool {
+	return maps.Equal(p.aliases, as) && reflect.DeepEqual(p.cfg, *src)
 }
 
 // plug opens a source of this kind, or takes the one that is open.
@@ -60,12 +62,12 @@ func (d *Daemon) plug(s, old *setup, src *config.Source) (*plug, error) {
 		return p, nil
 	}
 	common := askedOf(src)
-	aliases := ""
+	var as aliases
 	if common.Sync {
-		aliases = allAliases(s.cfg)
+		as = aliasesOf(s.cfg, src.Name)
 	}
 	if old != nil {
-		if p := old.plugs[src.Name]; p != nil && p.same(src, aliases) {
+		if p := old.plugs[src.Name]; p != nil && p.same(src, as) {
 			s.plugs[src.Name] = p
 			return p, nil
 		}
@@ -74,7 +76,7 @@ func (d *Daemon) plug(s, old *setup, src *config.Source) (*plug, error) {
 	if err != nil {
 		return nil, &config.Errors{List: []config.Problem{s.cfg.ProblemAt(src.Name, troubleKey(src), err)}}
 	}
-	p := &plug{cfg: *src, aliases: aliases, asked: a}
+	p := &plug{cfg: *src, aliases: as, asked: a}
 	if common.Sync {
 		if p.copied, err = d.newCopy(s.cfg, src, common, p); err != nil {
 			a.Close()
@@ -145,7 +147,7 @@ func newAsked(src *config.Source, log *slog.Logger, now func() time.Time) (asked
 func (d *Daemon) newCopy(cfg *config.Config, src *config.Source, c *config.Asked, p *plug) (*synced.Source, error) {
 	return synced.Open(synced.Config{
 		Name: src.Name, Puller: p.asked.(directory.Puller), Identity: identity(src, p.aliases), Folder: copyFolder(cfg),
-		Every: c.Every, Full: c.FullEvery, MaxStale: c.Lives.MaxStale, Canonical: everyCanonical(cfg),
+		Every: c.Every, Full: c.FullEvery, MaxStale: c.Lives.MaxStale, Canonical: p.aliases.canonical,
 		Offline: d.o.Offline, Logger: d.log, Now: d.o.Now,
 	})
 }
@@ -168,44 +170,60 @@ func copyFolder(cfg *config.Config) string {
 	return filepath.Join(cfg.State, "sources")
 }
 
-// identity is what a copy is of: another server, base or filter has other recipients, and
-// another alias puts them under another name. Who asks, and how often, changes nothing.
-func identity(src *config.Source, aliases string) string {
+// identity is what a copy is of: another base, filter or database has other recipients, and another alias
+// puts them under another name. Who asks, how often, and which of several servers changes nothing.
+func identity(src *config.Source, as aliases) string {
 	var b strings.Builder
 	switch src.Kind {
 	case config.SourceLDAP:
 		l := src.LDAP
 		fmt.Fprintf(&b, "ldap %q %q %q", l.Base, l.Filter, l.Attributes)
-		for _, u := range l.URLs {
-			fmt.Fprintf(&b, " %q", u.Host+u.Path)
-		}
 	case config.SourceSQL:
 		q := src.SQL
 		fmt.Fprintf(&b, "sql %s %q %q", q.URL.Scheme, q.URL.Host+q.URL.Path, q.Query)
+		if options := withoutUser(q.URL.Query()); options != "" {
+			fmt.Fprintf(&b, " with %q", options)
+		}
 	}
-	return b.String() + " " + aliases
+	for _, alias := range slices.Sorted(maps.Keys(as)) {
+		fmt.Fprintf(&b, " %s=%s", alias, as[alias])
+	}
+	return b.String()
 }
 
-// allAliases is every alias of every domain, for comparison.
-func allAliases(cfg *config.Config) string {
-	var all []string
+// withoutUser are the options of a database, of which some say where it is, without those that say who asks.
+func withoutUser(options url.Values) string {
+	for name := range options {
+		if l := strings.ToLower(name); l == "user" || strings.Contains(l, "pass") {
+			options.Del(name)
+		}
+	}
+	return options.Encode()
+}
+
+// aliases are names of domains by their aliases.
+type aliases map[string]string
+
+// aliasesOf are those of the domains that use a source.
+func aliasesOf(cfg *config.Config, source string) aliases {
+	as := aliases{}
 	for i := range cfg.Domains {
-		for _, a := range cfg.Domains[i].Aliases {
-			all = append(all, a+"="+cfg.Domains[i].Name)
+		d := &cfg.Domains[i]
+		if slices.ContainsFunc(d.Sources, func(s config.Source) bool { return s.Name == source }) {
+			for _, a := range d.Aliases {
+				as[a] = d.Name
+			}
 		}
 	}
-	slices.Sort(all)
-	return strings.Join(all, " ")
+	return as
 }
 
-// everyCanonical turns every alias of every domain into the domain's name.
-func everyCanonical(cfg *config.Config) func(string) string {
-	return func(domain string) string {
-		if r := cfg.Routes.Find(domain); r != nil {
-			return r.Name
-		}
-		return domain
+// canonical turns an alias into the name.
+func (as aliases) canonical(domain string) string {
+	if name, ok := as[domain]; ok {
+		return name
 	}
+	return domain
 }
 
 // askedLives are the lives of answers that are asked for each time unless the operator
