@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"backstop/internal/config"
 	"backstop/internal/daemon"
 )
 
@@ -38,7 +39,12 @@ func (a *app) dial(state string) (*control, error) {
 	if state == "" {
 		cfg, err := a.load()
 		if err != nil {
-			return nil, err
+			folder, ok := config.StateOf(a.file)
+			if !ok {
+				return nil, err
+			}
+			a.complainOne("warning: "+a.file+" has mistakes; what answers is a daemon that read it before", "`backstop check` lists them")
+			cfg = &config.Config{State: folder}
 		}
 		state = cfg.State
 	}

@@ -77,9 +77,7 @@ type document struct {
 	problems []Problem
 }
 
-// parseTree reads TOML. With a breach of syntax there is exactly one problem; with
-// second definitions there may be several.
-func parseTree(file string, data []byte) (*node, []Problem) {
+func newDocument(file string, data []byte) *document {
 	data = slices.Clip(bytes.TrimPrefix(data, []byte("\ufeff")))
 	d := &document{file: file, data: data, lines: []int{0}, root: &node{at: position{file, 1, 1}, made: byHeader}}
 	for i, c := range data {
@@ -89,6 +87,22 @@ func parseTree(file string, data []byte) (*node, []Problem) {
 	}
 	d.current = d.root
 	d.parser.Reset(data)
+	return d
+}
+
+// parseTop reads as much of TOML as can be read. whole: it is all there is before the first section.
+func parseTop(file string, data []byte) (root *node, whole bool) {
+	d := newDocument(file, data)
+	for d.parser.NextExpression() {
+		d.expression(d.parser.Expression())
+	}
+	return d.root, d.parser.Error() == nil || d.current != d.root
+}
+
+// parseTree reads TOML. With a breach of syntax there is exactly one problem; with
+// second definitions there may be several.
+func parseTree(file string, data []byte) (*node, []Problem) {
+	d := newDocument(file, data)
 	for d.parser.NextExpression() {
 		d.expression(d.parser.Expression())
 	}
@@ -100,7 +114,7 @@ func parseTree(file string, data []byte) (*node, []Problem) {
 	}
 	// The decoder proper looks closer than its parser: numbers, dates, invalid UTF-8.
 	var ignored map[string]any
-	if err := toml.Unmarshal(data, &ignored); err != nil {
+	if err := toml.Unmarshal(d.data, &ignored); err != nil {
 		return nil, []Problem{d.syntaxError(err)}
 	}
 	return d.root, nil
