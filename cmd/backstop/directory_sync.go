@@ -91,7 +91,7 @@ func (a *app) printSync(results []daemon.SyncResult) error {
 				a.printf("  nobody at all was found\n")
 				continue
 			}
-			a.printf("  %s would have %d in place of %d\n", l.Domain, l.After, l.Before)
+			a.printf("  %s\n", lossText(&l))
 		}
 		if len(r.Held) > 0 {
 			a.printf("  if that is right: backstop directory sync %s --confirm\n", r.Source)
@@ -100,12 +100,22 @@ func (a *app) printSync(results []daemon.SyncResult) error {
 	return nil
 }
 
+func lossText(l *daemon.Loss) string {
+	text := fmt.Sprintf("%s loses %d of %d", l.Domain, l.Lost, l.Before)
+	if fresh := l.After - (l.Before - l.Lost); fresh > 0 {
+		text += fmt.Sprintf(", and has %d new ones", fresh)
+	}
+	return text
+}
+
 func syncText(r *daemon.SyncResult) string {
 	took := time.Duration(r.Seconds * float64(time.Second)).Round(time.Millisecond)
 	var b strings.Builder
 	switch {
 	case r.Error != "":
 		return "not refreshed: " + r.Error
+	case len(r.Held) > 0 && r.Before == 0:
+		b.WriteString("held back, because too many would be lost; there is no copy, so every answer is 451")
 	case len(r.Held) > 0:
 		fmt.Fprintf(&b, "held back, because too many would be lost; the copy with %d recipients stays", r.Before)
 	case !r.Changed:

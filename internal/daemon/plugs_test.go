@@ -158,12 +158,12 @@ func TestCopiedSource(t *testing.T) {
 	rcpt(t, k, "carl@example.com", "250")
 
 	p.do("DELETE FROM people WHERE email LIKE 'user%'")
-	r := pulled(t, g, daemon.SyncResult{Before: 21, Entries: 21, Full: true, Held: []daemon.Loss{{Domain: "example.com", Before: 21, After: 3}}})
+	r := pulled(t, g, daemon.SyncResult{Before: 21, Entries: 21, Full: true, Held: []daemon.Loss{{Domain: "example.com", Before: 21, After: 3, Lost: 18}}})
 	if r.Changed {
 		t.Error("what is held back was taken over")
 	}
 	rcpt(t, k, "user1@example.com", "250")
-	if s, wrong := source(t, g, "people"); s.State != "held" || !strings.Contains(wrong, "example.com would have 3 recipients in place of 21") {
+	if s, wrong := source(t, g, "people"); s.State != "held" || !strings.Contains(wrong, "example.com loses 18 of 21 recipients") {
 		t.Errorf("when it is held: %+v, wrong: %s", s, wrong)
 	}
 	if page := metricsOf(t, g); !strings.Contains(page, `backstop_source_held{source="people"} 1`) || !strings.Contains(page, `backstop_source_entries{source="people"} 21`) {

@@ -41,6 +41,9 @@ func copyStatus(s synced.State, now time.Time) PeerStatus {
 	switch {
 	case s.Err != nil:
 		st.State, st.Detail = stateDown, s.Err.Error()+"; "+have
+		if s.Held != nil {
+			st.Detail += "; before that a pull was held back: " + heldText(s.Held)
+		}
 	case s.Held != nil:
 		st.State, st.Detail = stateHeld, heldText(s.Held)+"; "+have
 	case s.Made.IsZero() && !s.Pulling:
@@ -70,7 +73,7 @@ func heldText(h *synced.Held) string {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		fmt.Fprintf(&b, "%s would have %d recipients in place of %d", l.Domain, l.After, l.Before)
+		fmt.Fprintf(&b, "%s loses %d of %d recipients", l.Domain, l.Lost, l.Before)
 	}
 	return b.String()
 }

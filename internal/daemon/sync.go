@@ -30,6 +30,7 @@ type Loss struct {
 	Domain string `json:"domain"`
 	Before int    `json:"before"`
 	After  int    `json:"after"`
+	Lost   int    `json:"lost"` // who were there and are no more; there may be others in their place
 }
 
 // Sync refreshes the sources of these names, or all that answer from a copy or a file;
@@ -117,10 +118,10 @@ func losses(h *synced.Held) []Loss {
 	}
 	all := make([]Loss, 0, len(h.Domains))
 	for _, l := range h.Domains {
-		all = append(all, Loss{l.Domain, l.Before, l.After})
+		all = append(all, Loss{l.Domain, l.Before, l.After, l.Lost})
 	}
 	if len(all) == 0 { // the first pull found nobody
-		all = append(all, Loss{"", h.Before, h.After})
+		all = append(all, Loss{Before: h.Before, After: h.After, Lost: h.Before})
 	}
 	return all
 }
