@@ -72,7 +72,11 @@ func (d *Daemon) plug(s, old *setup, src *config.Source) (*plug, error) {
 			return p, nil
 		}
 	}
-	a, err := newAsked(src, d.log, d.o.Now)
+	log := d.log
+	if common.Sync {
+		log = slog.New(slog.DiscardHandler) // how pulls go the copy says, and what that means
+	}
+	a, err := newAsked(src, log, d.o.Now)
 	if err != nil {
 		return nil, &config.Errors{List: []config.Problem{s.cfg.ProblemAt(src.Name, troubleKey(src), err)}}
 	}

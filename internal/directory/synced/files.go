@@ -197,6 +197,10 @@ func (s *Source) openKept() *snapshot.Set {
 	case errors.Is(err, fs.ErrNotExist):
 		log.Debug("there is no copy of this source yet")
 		return nil
+	case errors.Is(err, errForeign):
+		s.base.unused = s.countUnused()
+		log.Info("the settings of a source have changed, so its copy is not used and everything is pulled anew", "reason", err.Error())
+		return nil
 	case err != nil:
 		s.base.unused = s.countUnused()
 		log.Error("the copy of a source cannot be used, and everything is pulled anew", "error", err)

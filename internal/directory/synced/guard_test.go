@@ -91,7 +91,7 @@ func TestShrinkGuard(t *testing.T) {
 			if _, err := s.Sync(t.Context(), false); !errors.Is(err, ErrHeld) {
 				t.Errorf("%s, %d: %v", tt.what, how, err)
 			}
-			if n := strings.Count(w.log.String(), "A PULL WAS HELD BACK"); n != 1 {
+			if n := strings.Count(w.log.String(), "a pull was held back"); n != 1 {
 				t.Errorf("%s, %d: told %d times", tt.what, how, n)
 			}
 			if r := w.sync(s, true); !r.Changed || r.Held != nil || s.State().Held != nil {

@@ -203,30 +203,39 @@ func (s *Source) settle(report *Report, err error, begun time.Time) {
 // tell logs what is new.
 func (s *Source) tell(r *Report, before, now *State) {
 	log := s.cfg.Logger.With("source", s.cfg.Name)
+	none := now.Made.IsZero()
 	switch {
 	case now.Err == nil:
 		if before.Err != nil {
 			log.Info("a source can be pulled again")
 		}
-	case before.Err == nil && r.Changed:
-		log.Error("a pulled source cannot be kept, so a restart would pull everything anew", "error", now.Err)
-	case before.Err == nil:
-		log.Error("a source cannot be pulled; the copy goes on", "entries", now.Entries, "made", now.Made, "error", now.Err)
-	default:
+	case before.Err != nil:
 		log.Debug("a source still cannot be pulled", "error", now.Err)
+	case r.Changed:
+		log.Error("a pulled source cannot be kept, so a restart would pull everything anew", "error", now.Err)
+	case none:
+		log.Error("a source cannot be pulled, and there is no copy of it: its recipients are deferred", "error", now.Err)
+	case now.Stale:
+		log.Error("a source cannot be pulled, and its copy is too old: its recipients are deferred", "made", now.Made, "error", now.Err)
+		s.staleTold = true
+	default:
+		log.Error("a source cannot be pulled; its copy goes on", "entries", now.Entries, "made", now.Made, "error", now.Err)
 	}
-	if now.Stale && now.Entries > 0 && !s.staleTold {
-		log.Error("THE COPY OF A SOURCE IS TOO OLD: it says nothing any more, and its recipients are deferred", "made", now.Made)
+	if now.Stale && !none && !s.staleTold {
+		log.Error("the copy of a source is too old by now: its recipients are deferred", "made", now.Made)
 	}
 	s.staleTold = now.Stale
-	if now.Held != nil && before.Held == nil {
-		log.Error("A PULL WAS HELD BACK: IT LOSES TOO MANY RECIPIENTS. The copy goes on until a pull loses less, or somebody confirms it",
-			"would", now.Held.String(), "entries", now.Held.Before, "after", now.Held.After)
-	}
-	if now.Held == nil && before.Held != nil && now.Err == nil && !r.Changed {
+	switch {
+	case now.Held != nil && before.Held == nil && none:
+		log.Error("a pull was held back, for it loses too many recipients; as there is no copy, all are deferred until a pull loses less, or somebody confirms it",
+			"loss", now.Held.String(), "before", now.Held.Before, "after", now.Held.After)
+	case now.Held != nil && before.Held == nil:
+		log.Error("a pull was held back, for it loses too many recipients; the copy goes on until a pull loses less, or somebody confirms it",
+			"loss", now.Held.String(), "before", now.Held.Before, "after", now.Held.After)
+	case now.Held == nil && before.Held != nil && !r.Changed:
 		log.Info("a pull loses nobody any more")
 	}
 	if r.Changed {
-		log.Info("a pulled source was taken over", "entries", r.Entries, "before", r.Before, "recipients", r.Taken, "full", r.Full, "took", r.Took)
+		log.Info("a pulled source was taken over", "entries", r.Entries, "before", r.Before, "recipients", r.Taken, "full", r.Full, "ms", float64(r.Took.Microseconds())/1000)
 	}
 }

@@ -247,7 +247,7 @@ func TestFailedPullLeavesTheCopy(t *testing.T) {
 		if st := s.State(); !errors.Is(st.Err, errDown) || st.Entries != 20 {
 			t.Errorf("%+v", st)
 		}
-		if n := strings.Count(w.log.String(), "cannot be pulled; the copy goes on"); n != 1 {
+		if n := strings.Count(w.log.String(), "cannot be pulled; its copy goes on"); n != 1 {
 			t.Errorf("told %d times that the directory is down", n)
 		}
 		w.dir.set(func() { w.dir.fails = 0 })
@@ -321,7 +321,7 @@ func TestTooOldACopySaysNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := strings.Count(w.log.String(), "TOO OLD"); n != 1 || !s.State().Stale {
+	if n := strings.Count(w.log.String(), "too old by now"); n != 1 || !s.State().Stale {
 		t.Errorf("told %d times", n)
 	}
 	s.Close()
