@@ -86,7 +86,7 @@ func (d *Daemon) chain(s, old *setup, c *config.Domain) (*directory.Chain, error
 	members := make([]directory.Member, 0, len(c.Sources))
 	for i := range c.Sources {
 		src := &c.Sources[i]
-		m := directory.Member{Lives: lives(s.cfg.Cache.Lives)}
+		m := directory.Member{Lives: livesOf(s.cfg, src)}
 		switch src.Kind {
 		case config.SourceList:
 			l, err := d.list(s, old, src.File, c)
@@ -96,7 +96,6 @@ func (d *Daemon) chain(s, old *setup, c *config.Domain) (*directory.Chain, error
 			m.Source = l
 		case config.SourceCallahead:
 			m.Source = d.callahead(s, old, src)
-			m.Lives = lives(src.Callahead.Lives)
 			m.Relay = src.Callahead.Target == c.Relay
 		case config.SourceAnybody:
 			m.Source = directory.Anybody{}
@@ -111,7 +110,7 @@ func (d *Daemon) chain(s, old *setup, c *config.Domain) (*directory.Chain, error
 			if err != nil {
 				return nil, err
 			}
-			m.Source, m.Lives, m.Question, m.Next = p.source(), askedLives(askedOf(src).Lives), questionOf(src), askedOf(src).Next
+			m.Source, m.Question, m.Next = p.source(), questionOf(src), askedOf(src).Next
 		default:
 			return nil, fmt.Errorf("domain %s: source %s is of a kind that this version does not know", c.Name, src.Name)
 		}

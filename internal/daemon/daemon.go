@@ -140,15 +140,11 @@ func (h *hinted) Hint() string { return h.hint }
 func (d *Daemon) directoryConfig(cfg *config.Config) directory.Config {
 	return directory.Config{
 		Store: d.keptStore(), Size: cfg.Cache.Size, Now: d.o.Now, Logger: d.log,
-		Lives: lives(cfg.Cache.Lives),
+		Lives: lives(cfg.Cache.Lives), Chains: allLives(cfg),
 		OnAnswer: func(source string, s evidence.Standing, took time.Duration) {
 			d.metrics.Source(source).Looked(s, took)
 		},
 	}
-}
-
-func lives(l config.Lives) directory.Lives {
-	return directory.Lives{ExistsFor: l.ExistsFor, Refresh: l.Refresh, MaxStale: l.MaxStale, MissingFor: l.MissingFor, MissingMax: l.MissingMax}
 }
 
 // Start opens every listener that the configuration names, and serves. Where one
@@ -283,6 +279,7 @@ func (d *Daemon) Reload(cfg *config.Config) error {
 	d.retire(old, s)
 	old.closeButPlugs(s) // what only the old configuration used
 	s.startCopies()
+	d.directory.Keep(allLives(cfg))
 	d.prune(s)
 	d.sayUnchanged(old.cfg, cfg)
 	for _, w := range cfg.Warnings {

@@ -229,17 +229,3 @@ func (as aliases) canonical(domain string) string {
 	}
 	return domain
 }
-
-// askedLives are the lives of answers that are asked for each time unless the operator
-// wants otherwise.
-func askedLives(l config.Lives) directory.Lives {
-	out := lives(l)
-	if out.ExistsFor == 0 {
-		out.ExistsFor, out.Refresh = directory.Never, directory.Never
-	}
-	if out.MissingFor == 0 {
-		out.MissingFor = directory.Never
-	}
-	out.MissingMax = out.MissingFor
-	return out
-}

@@ -145,7 +145,7 @@ func (g *gathering) add(index map[any]*place, c *config.Source, at *seat) {
 	}
 	p := index[key]
 	if p == nil {
-		p = &place{source: at.source, file: f.path, format: f.format, stale: g.maxStale(c), by: map[string]*seat{}}
+		p = &place{source: at.source, file: f.path, format: f.format, stale: livesOf(g.s.cfg, c).MaxStale, by: map[string]*seat{}}
 		index[key] = p
 		g.places = append(g.places, p)
 	}
@@ -153,17 +153,6 @@ func (g *gathering) add(index map[any]*place, c *config.Source, at *seat) {
 		p.by[at.domain] = at
 		p.seats = append(p.seats, at)
 	}
-}
-
-// maxStale is how long a source's "exists" is used while it cannot be asked.
-func (g *gathering) maxStale(c *config.Source) time.Duration {
-	switch c.Kind {
-	case config.SourceCallahead:
-		return c.Callahead.Lives.MaxStale
-	case config.SourceLDAP, config.SourceSQL, config.SourceHTTP:
-		return askedOf(c).Lives.MaxStale
-	}
-	return g.s.cfg.Cache.MaxStale
 }
 
 // formats are those of the sources that are files.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"backstop/internal/evidence"
@@ -28,6 +29,9 @@ type Lives struct {
 // Config is what a Directory is made from. All fields may be zero.
 type Config struct {
 	Lives Lives
+	// Chains are the lives of chains that have their own: an answer is kept as long as anybody
+	// can use it. See Keep.
+	Chains []Lives
 	// Size is how many answers are remembered at most; 1,000,000.
 	Size int
 	// Timeout bounds one question to one source, however long its caller would wait; 60 s.
@@ -92,6 +96,7 @@ type Directory struct {
 	refreshing chan struct{}  // holds one for each background question
 	running    sync.WaitGroup // questions and the writer
 	write      writer
+	longest    atomic.Pointer[Lives] // how long answers are of use to any chain
 
 	mu      sync.Mutex
 	flights map[flightKey]*flight
@@ -132,12 +137,25 @@ func New(cfg Config) *Directory {
 		refreshing: make(chan struct{}, maxRefreshing),
 		flights:    make(map[flightKey]*flight),
 	}
+	d.Keep(cfg.Chains)
 	d.background, d.end = context.WithCancel(context.Background())
 	if cfg.Store != nil {
 		d.startLoad()
 		d.startWriter()
 	}
 	return d
+}
+
+// Keep says anew which lives chains have (Config.Chains).
+func (d *Directory) Keep(chains []Lives) {
+	longest := d.cfg.Lives
+	for _, l := range chains {
+		l = l.or(&d.cfg.Lives)
+		longest.ExistsFor = max(longest.ExistsFor, l.ExistsFor)
+		longest.MaxStale = max(longest.MaxStale, l.MaxStale)
+		longest.MissingMax = max(longest.MissingMax, l.MissingMax)
+	}
+	d.longest.Store(&longest)
 }
 
 func (d *Directory) now() time.Time { return d.cfg.Now() }

@@ -81,15 +81,16 @@ func (d *Directory) load() {
 	}
 }
 
-// keepExists is how long an "exists" is kept: a chain's own lives may be longer than ours.
+// keepExists is how long an "exists" is kept: a month at the least, for a reload may make lives longer.
 func (d *Directory) keepExists() time.Duration {
-	return max(30*24*time.Hour, d.cfg.Lives.ExistsFor, d.cfg.Lives.MaxStale)
+	l := d.longest.Load()
+	return max(30*24*time.Hour, l.ExistsFor, l.MaxStale)
 }
 
 // useless says whether no chain can use the entry any more.
 func (d *Directory) useless(e *entry, now int64) bool {
 	if e.standing == evidence.Missing {
-		return e.age(now) >= time.Duration(e.life)+d.cfg.Lives.MissingMax+keepMissing
+		return e.age(now) >= time.Duration(e.life)+d.longest.Load().MissingMax+keepMissing
 	}
 	return e.age(now) >= d.keepExists()
 }
@@ -193,7 +194,7 @@ func (d *Directory) sweep() {
 	d.write.store.Lock()
 	defer d.write.store.Unlock()
 	exists := now.Add(-d.keepExists())
-	missing := now.Add(-2*d.cfg.Lives.MissingMax - keepMissing)
+	missing := now.Add(-2*d.longest.Load().MissingMax - keepMissing)
 	if err := d.cfg.Store.Expire(d.background, exists, missing); err != nil && d.background.Err() == nil {
 		d.cfg.Logger.Error("old answers could not be dropped from the store", "error", err)
 	}

@@ -103,6 +103,47 @@ func TestRestartKeepsAnswers(t *testing.T) {
 	})
 }
 
+// TestKeptAsLongAsAChainUsesIt: a source's own lives may be longer than those that all have.
+func TestKeptAsLongAsAChainUsesIt(t *testing.T) {
+	const day = 24 * time.Hour
+	long := Lives{ExistsFor: Never, MissingFor: 5 * day, MissingMax: 5 * day, MaxStale: 90 * day}
+	for name, keep := range map[string]func(*Directory){
+		"from the start": func(*Directory) {},
+		"since a reload": func(d *Directory) { d.Keep(nil); d.Keep([]Lives{{}, long}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &shelf{held: map[flightKey]Entry{}}
+				f := newFake("store")
+				f.set("ann@example.com", evidence.Exists)
+				c := NewChain("example.com", Member{Source: f, Lives: long})
+				cfg := Config{Store: s, Chains: []Lives{long, {}}}
+				d := New(cfg)
+				keep(d)
+				want(t, d, c, "ann@example.com", evidence.Exists)
+				want(t, d, c, "nobody@example.com", evidence.Missing)
+				f.away()
+				time.Sleep(9 * day) // sweeps pass
+				want(t, d, c, "ann@example.com", evidence.Exists)
+				want(t, d, c, "nobody@example.com", evidence.Missing)
+				if err := d.Close(); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(80 * day)
+				d = New(cfg)
+				defer d.Close()
+				want(t, d, c, "ann@example.com", evidence.Exists)
+				time.Sleep(2 * day)
+				want(t, d, c, "ann@example.com", evidence.Unavailable)
+				synctest.Wait()
+				if exists, missing := d.Counts(); exists+missing != 0 || s.len() != 0 {
+					t.Errorf("of use to nobody: %d, and %d in the store", exists+missing, s.len())
+				}
+			})
+		})
+	}
+}
+
 func TestWriteBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &shelf{held: map[flightKey]Entry{}}
