@@ -363,3 +363,30 @@ func (p puller) Full(ctx context.Context, into directory.Copy) (directory.Pulled
 func (p puller) Changes(_ context.Context, _ []byte, into directory.Copy) (directory.Pulled, error) {
 	return directory.Pulled{Cursor: []byte("2")}, p.some(into)
 }
+
+// A panic is a pull that failed, whoever panics, and the next one goes on.
+func TestPanicInAPull(t *testing.T) {
+	f := newFake(deltas).fill(20)
+	w := newWorld(t, f)
+	w.opened().Close()
+	panics := true
+	w.cfg.Puller = puller{fake: f, some: func(c directory.Copy) error {
+		if panics {
+			_ = c.Take("id3")
+			panic("an entry that nobody thought of")
+		}
+		return c.Take("new", "new@example.com")
+	}}
+	s := w.open()
+	r, err := s.Sync(t.Context(), false)
+	if err == nil || !strings.Contains(err.Error(), "internal error") || r.Entries != 20 {
+		t.Errorf("%v %+v", err, r)
+	}
+	w.says(s, evidence.Exists, "user3@example.com")
+	if log := w.log.String(); !strings.Contains(log, "an entry that nobody thought of") || !strings.Contains(log, "TestPanicInAPull") {
+		t.Errorf("the log has not what and where:\n%s", log)
+	}
+	panics = false
+	w.sync(s, false)
+	w.says(s, evidence.Exists, "user3@example.com", "new@example.com")
+}

@@ -146,7 +146,7 @@ const large = 16 << 20
 func (s *Source) pull(r *run) {
 	begun := s.cfg.Now()
 	before := s.State().Size
-	report, err := s.pullOnce(r, begun)
+	report, err := s.pullSafely(r, begun)
 	if report.Changed && before >= large {
 		runtime.GC() // which finds out that nobody looks into the one before, and gives its memory back
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"backstop/internal/directory"
@@ -23,6 +24,17 @@ func (s *Source) pullOnce(r *run, begun time.Time) (Report, error) {
 		s.cfg.Logger.Info("everything is pulled, since what has changed cannot be told", "source", s.cfg.Name, "reason", err.Error())
 	}
 	return s.pullSome(r, begun, true)
+}
+
+// pullSafely is pullOnce, and a panic in it a pull that failed: one odd entry of a directory must not end the program.
+func (s *Source) pullSafely(r *run, begun time.Time) (report Report, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.cfg.Logger.Error("internal error in a pull", "source", s.cfg.Name, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			report, err = Report{Before: s.entries(), Entries: s.entries()}, fmt.Errorf("internal error, see the log: %v", v)
+		}
+	}()
+	return s.pullOnce(r, begun)
 }
 
 func (s *Source) pullSome(r *run, begun time.Time, full bool) (Report, error) {
