@@ -83,7 +83,8 @@ type place struct {
 	source directory.Source // of one of them
 	file   string
 	format book.Format
-	stale  time.Duration    // how long what is remembered of it is used
+	asks   string           // the question under which its answers are remembered
+	stale  time.Duration    // how long they are used
 	by     map[string]*seat // by the domain's name
 	seats  []*seat          // the same, in the order of the configuration
 }
@@ -145,7 +146,7 @@ func (g *gathering) add(index map[any]*place, c *config.Source, at *seat) {
 	}
 	p := index[key]
 	if p == nil {
-		p = &place{source: at.source, file: f.path, format: f.format, stale: livesOf(g.s.cfg, c).MaxStale, by: map[string]*seat{}}
+		p = &place{source: at.source, file: f.path, format: f.format, asks: questionOf(c), stale: livesOf(g.s.cfg, c).MaxStale, by: map[string]*seat{}}
 		index[key] = p
 		g.places = append(g.places, p)
 	}
@@ -277,7 +278,7 @@ func (g *gathering) giveTo(at *seat, a mail.Address) error {
 func (g *gathering) remembered(p *place, take func(mail.Address) error) error {
 	var failed error
 	oldest := g.d.o.Now().Add(-p.stale)
-	g.d.directory.Remembered(p.source.Name(), func(key string, at time.Time) bool {
+	g.d.directory.Remembered(p.source.Name(), p.asks, func(key string, at time.Time) bool {
 		if at.Before(oldest) {
 			return true
 		}

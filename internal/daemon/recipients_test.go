@@ -117,6 +117,13 @@ func TestRecipientsRememberedAsLongAsUsed(t *testing.T) {
 		if got, err := recipients(t, g, daemon.RecipientsQuery{Remembered: true}); err != nil || !slices.Equal(got, tt.want) {
 			t.Errorf("%v after it was said, with max_stale = %s: %q, %v, want %q", tt.after, tt.stale, got, err, tt.want)
 		}
+		other := strings.Replace(p.live("max_stale = \"30d\""), "email =", "email <>", 1)
+		if err := g.Reload(parse(t, other+relayTo("smtp://"+m.Addr(), "", `recipients = ["people"]`))); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := recipients(t, g, daemon.RecipientsQuery{Remembered: true}); err != nil || got != nil {
+			t.Errorf("what another query found is exported: %q, %v", got, err)
+		}
 	}
 }
 

@@ -66,7 +66,7 @@ func (d *Daemon) retire(old, s *setup) {
 }
 
 // questionOf is what a source is asked, in few letters: an answer is remembered for this question
-// only. Who asks it, and of which of several servers, changes nothing.
+// only. Who asks it, and of which of several servers, changes nothing. Of other kinds of source the name says it all.
 func questionOf(src *config.Source) string {
 	var q string
 	switch src.Kind {
@@ -80,6 +80,8 @@ func questionOf(src *config.Source) string {
 		u := *src.HTTP.URL
 		u.User = nil
 		q = fmt.Sprintf("http %q", u.String())
+	default:
+		return ""
 	}
 	sum := sha256.Sum256([]byte(q))
 	return hex.EncodeToString(sum[:6])

@@ -119,16 +119,21 @@ type link struct {
 // questionMark parts a source's name from its question. A name that has a question has no space.
 const questionMark = " ?"
 
+// keyOf is what answers are remembered under.
+func keyOf(name, question string) string {
+	if question == "" {
+		return name
+	}
+	return name + questionMark + question
+}
+
 // NewChain makes the chain of one domain; name is the domain's canonical name.
 // A chain without members answers Unavailable.
 func NewChain(name string, members ...Member) *Chain {
 	c := &Chain{name: name, links: make([]link, len(members))}
 	for i, m := range members {
 		l := link{source: m.Source, name: m.Source.Name(), relay: m.Relay, next: m.Next, lives: m.Lives}
-		l.key = l.name
-		if m.Question != "" {
-			l.key += questionMark + m.Question
-		}
+		l.key = keyOf(l.name, m.Question)
 		l.known, _ = m.Source.(Known)
 		l.ruled, _ = m.Source.(Ruled)
 		l.judge, _ = m.Source.(Judge)

@@ -71,10 +71,12 @@ func TestAnotherQuestion(t *testing.T) {
 	f.set("ann@example.com", evidence.Exists)
 	says("wrong filter", evidence.Missing) // as remembered
 	says("right filter", evidence.Exists)
-	n := 0
-	d.Remembered("corp", func(string, time.Time) bool { n++; return true })
-	if n != 1 {
-		t.Errorf("%d are remembered to exist", n)
+	for question, want := range map[string]int{"right filter": 1, "wrong filter": 0, "": 0} {
+		n := 0
+		d.Remembered("corp", question, func(string, time.Time) bool { n++; return true })
+		if n != want {
+			t.Errorf("%s: %d are remembered to exist, want %d", question, n, want)
+		}
 	}
 }
 

@@ -22,7 +22,7 @@ func TestRemembered(t *testing.T) {
 	}
 	d.Lookup(t.Context(), NewChain("example.com", Member{Source: other}), Query{Address: address(t, "dora@example.com")})
 	var keys []string
-	d.Remembered("store", func(key string, at time.Time) bool {
+	d.Remembered("store", "", func(key string, at time.Time) bool {
 		if at.IsZero() {
 			t.Errorf("%s was said at no time", key)
 		}
@@ -33,7 +33,7 @@ func TestRemembered(t *testing.T) {
 		t.Errorf("remembered of store: %q", keys)
 	}
 	n := 0
-	d.Remembered("store", func(string, time.Time) bool { n++; return false })
+	d.Remembered("store", "", func(string, time.Time) bool { n++; return false })
 	if n != 1 {
 		t.Errorf("called %d times after it was enough", n)
 	}
