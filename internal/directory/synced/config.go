@@ -26,6 +26,9 @@ type Config struct {
 	Full time.Duration
 	// MaxStale is how old the copy may be; 7 days. Beyond, every answer is Unavailable.
 	MaxStale time.Duration
+	// Most bounds what one pull may bring, in recipients and addresses together; 200 million. One that brings
+	// more has failed.
+	Most int
 	// Canonical turns an alias of a domain into the domain's name, and leaves any
 	// other name as it is; nil leaves all.
 	Canonical func(domain string) string
@@ -59,6 +62,9 @@ func (c *Config) fill() error {
 	or(&c.Every, 15*time.Minute)
 	or(&c.Full, 24*time.Hour)
 	or(&c.MaxStale, 7*24*time.Hour)
+	if c.Most <= 0 {
+		c.Most = 200_000_000
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -390,3 +390,52 @@ func TestPanicInAPull(t *testing.T) {
 	w.sync(s, false)
 	w.says(s, evidence.Exists, "user3@example.com", "new@example.com")
 }
+
+// A directory that never ends is stopped, and so is one for which there is no room.
+func TestPullWithoutEnd(t *testing.T) {
+	for what, one := range map[string]func(c directory.Copy, i int) error{
+		"recipients":              func(c directory.Copy, i int) error { return c.Take(fmt.Sprint(i), fmt.Sprintf("u%d@example.com", i)) },
+		"the same one":            func(c directory.Copy, i int) error { return c.Take("1", "u@example.com") },
+		"addresses without ids":   func(c directory.Copy, i int) error { return c.Take("", fmt.Sprintf("u%d@example.com", i)) },
+		"none, and they are none": func(c directory.Copy, i int) error { return c.Take("", "no address") },
+	} {
+		w := newWorld(t, newFake(deltas))
+		w.cfg.Most = 1000
+		w.cfg.Puller = puller{fake: w.dir, full: func(c directory.Copy) error {
+			for i := range 2000 {
+				if err := one(c, i); err != nil {
+					return err
+				}
+			}
+			return nil
+		}}
+		s := w.open()
+		if _, err := s.Sync(t.Context(), false); err == nil || !strings.Contains(err.Error(), "more than 1000 recipients and addresses") {
+			t.Errorf("%s: %v", what, err)
+		}
+		if left := w.files(); len(left) > 0 {
+			t.Errorf("%s: %d files are left", what, len(left))
+		}
+	}
+}
+
+func TestSpoolThatCannotBeWritten(t *testing.T) {
+	w := newWorld(t, newFake(deltas).fill(3))
+	s, err := Open(w.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pull, err := s.newTaking(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pull.close()
+	pull.log.pattern = filepath.Join(w.cfg.Folder, "none", "spool")
+	pull.log.buf = make([]byte, spoolInMemory) // the next octet goes into a file
+	for i := 0; err == nil; i++ {
+		err = pull.Take(fmt.Sprint(i), "ann@example.com")
+	}
+	if !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "what is pulled cannot be written down") {
+		t.Errorf("%v", err)
+	}
+}

@@ -29,6 +29,9 @@
 // octets for each address, and other settings are held against nothing. While a pull of everything runs, the folder needs room for
 // the objects twice more. Two domains beyond the first 10,000 are watched for losses as one.
 //
+// A pull may bring Config.Most recipients and addresses; one of a directory without ids is in memory until it
+// is taken over, any other in the folder, whose free space bounds it.
+//
 // Config.Identity must name all on which the addresses depend: another filter, or another
 // alias of a domain, is another directory.
 package synced

@@ -36,6 +36,7 @@ type taking struct {
 	key   snapshot.Key
 	old   *snapshot.Set // nil: there is no copy
 	count *atomic.Int64
+	most  int // recipients and addresses that may come still
 
 	mu       sync.Mutex
 	err      error // the first one, which ends the pull
@@ -68,7 +69,7 @@ var (
 )
 
 func (s *Source) newTaking(full bool) (*taking, error) {
-	t := &taking{s: s, full: full, key: s.base.key, old: s.view.Load().set, count: &s.taken, again: map[snapshot.Hash]int{}, told: s.cfg.Now()}
+	t := &taking{s: s, full: full, key: s.base.key, old: s.view.Load().set, count: &s.taken, again: map[snapshot.Hash]int{}, told: s.cfg.Now(), most: s.cfg.Most}
 	t.count.Store(0)
 	t.log = &spool{pattern: s.files.spool}
 	t.records = newRecordWriter(t.log, t.key, newMark())
@@ -115,7 +116,9 @@ func (t *taking) Take(id string, addresses ...string) error {
 	if t.err != nil {
 		return t.err
 	}
-	t.heard()
+	if err := t.heard(len(addresses)); err != nil {
+		return err
+	}
 	t.parse(addresses)
 	if id == "" {
 		return t.list()
@@ -145,7 +148,7 @@ func (t *taking) Take(id string, addresses ...string) error {
 		t.records.put(record{object, f.hash, t.records.domain(f.domain)})
 	}
 	if t.records.err != nil {
-		return t.fail(t.records.err)
+		return t.fail(fmt.Errorf("what is pulled cannot be written down: %w", t.records.err))
 	}
 	return nil
 }
@@ -255,7 +258,9 @@ func (t *taking) Still(id string) error {
 	if t.err != nil {
 		return t.err
 	}
-	t.heard()
+	if err := t.heard(0); err != nil {
+		return err
+	}
 	object := t.id(id)
 	bits := t.marks.Get(object)
 	switch {
@@ -274,16 +279,20 @@ func (t *taking) Still(id string) error {
 // progressEvery is how often the log hears of a pull that takes long.
 const progressEvery = 10 * time.Second
 
-// heard counts a recipient.
-func (t *taking) heard() {
+// heard counts a recipient with so many addresses.
+func (t *taking) heard(addresses int) error {
 	n := t.count.Add(1)
+	if t.most -= 1 + addresses; t.most < 0 {
+		return t.fail(fmt.Errorf("the pull brings more than %d recipients and addresses, which no directory has: look at filter or query", t.s.cfg.Most))
+	}
 	if n%256 != 0 {
-		return
+		return nil
 	}
 	now := t.s.cfg.Now()
 	if now.Sub(t.told) < progressEvery {
-		return
+		return nil
 	}
 	t.told = now
 	t.s.cfg.Logger.Info("a source is being pulled", "source", t.s.cfg.Name, "recipients", n, "full", t.full)
+	return nil
 }
