@@ -94,9 +94,6 @@ func (s *Source) State() watch.State { return s.file.State() }
 // Warnings are about lines that are allowed and probably not meant.
 func (s *Source) Warnings() []*watch.Mistake { return s.file.Get().warnings }
 
-// Size is how many octets the recipients take in memory.
-func (s *Source) Size() int { return s.file.Get().keys.Size() }
-
 // Rule says what the file says of an address, given by its key (mail.Address.Key).
 // It allocates only where a virtusertable rewrites the address.
 func (s *Source) Rule(key string) directory.Ruling {

@@ -96,9 +96,3 @@ func (n *Names) Without(others *Names) []string {
 	}
 	return out
 }
-
-// Has says whether the name is there.
-func (n *Names) Has(name string) bool {
-	_, found := slices.BinarySearch(n.Sorted(), name)
-	return found
-}
