@@ -46,13 +46,6 @@ func (h Hash) Plus(o Hash) Hash {
 	return Hash{hi, lo}
 }
 
-// Minus takes back what Plus added.
-func (h Hash) Minus(o Hash) Hash {
-	lo, borrow := bits.Sub64(h.lo, o.lo, 0)
-	hi, _ := bits.Sub64(h.hi, o.hi, borrow)
-	return Hash{hi, lo}
-}
-
 // Compare orders hashes as tables do.
 func (h Hash) Compare(o Hash) int {
 	switch {

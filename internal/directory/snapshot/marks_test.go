@@ -63,8 +63,8 @@ func TestHashes(t *testing.T) {
 		draw := func(name string) Hash {
 			return Hash{rapid.Uint64().Draw(t, name), rapid.Uint64().Draw(t, name)}
 		}
-		a, b := draw("a"), draw("b")
-		if a.Plus(b) != b.Plus(a) || a.Plus(b).Minus(b) != a || HashFrom(a.Append([]byte("x"))[1:]) != a {
+		a, b, c := draw("a"), draw("b"), draw("c")
+		if a.Plus(b) != b.Plus(a) || a.Plus(b).Plus(c) != a.Plus(b.Plus(c)) || a.Plus(Hash{}) != a || HashFrom(a.Append([]byte("x"))[1:]) != a {
 			t.Fatalf("%v %v", a, b)
 		}
 		if a.Compare(b) != -b.Compare(a) || (a.Compare(b) == 0) != (a == b) || (a.Compare(b) < 0) != a.before(b) {
