@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"backstop/internal/daemon"
@@ -80,4 +81,54 @@ func contents(t *testing.T, folder string) map[string]string {
 		all[f.Name()] = string(b)
 	}
 	return all
+}
+
+// TestProbeOfCopies: `check --ask` asks where the copy would be pulled from, and the sources behind it.
+func TestProbeOfCopies(t *testing.T) {
+	m := mailtest.NewMock(t, mailtest.Script{})
+	p := newPeople(t, "alice@example.com")
+	list := mailtest.WriteFile(t, t.TempDir(), "list", "bob\n")
+	d, err := daemon.New(parse(t, "state = \""+t.TempDir()+"\"\n"+p.copied("")+relayTo("smtp://"+m.Addr(), "", `recipients = ["people", "list:`+list+`"]`)), daemon.Options{Offline: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Stop(context.Background())
+	probed := func(want, detail string) {
+		t.Helper()
+		got := map[string]daemon.Probed{}
+		for _, r := range d.Probe(t.Context()) {
+			got[r.Name] = r
+		}
+		if r := got["people"]; r.State != want || !strings.Contains(r.Detail, detail) {
+			t.Errorf("%+v, want %s, %s", r, want, detail)
+		}
+		if r := got["list:"+list]; r.State != "up" {
+			t.Errorf("the list behind it: %+v", got)
+		}
+	}
+	probed("up", "can be pulled")
+	p.drop("alice@example.com")
+	probed("down", "no recipients at all")
+	p.do("DROP TABLE people")
+	probed("down", "people")
+}
+
+// TestOneErrorForAnOutage: the plug and its copy do not both complain.
+func TestOneErrorForAnOutage(t *testing.T) {
+	m := mailtest.NewMock(t, mailtest.Script{})
+	p := newPeople(t, "alice@example.com")
+	g := start(t, p.copied("")+relayTo("smtp://"+m.Addr(), "", `recipients = ["people"]`))
+	pulledNow(t, g)
+	if err := os.Rename(p.path, p.path+".away"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if r := pulledNow(t, g); r.Error == "" {
+			t.Errorf("pulled from nowhere: %+v", r)
+		}
+	}
+	g.logged(t, "its copy goes on")
+	if n := strings.Count(g.log.String(), `"level":"ERROR"`); n != 1 {
+		t.Errorf("%d lines:\n%s", n, g.log.String())
+	}
 }

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -24,7 +25,7 @@ type Probed struct {
 }
 
 // Probe asks each domain's sources about somebody who cannot exist and, where they know nobody
-// of that name, whether they know the postmaster, and each
+// of that name, whether they know the postmaster; what copies are pulled from for one recipient, whoever it is; and each
 // downstream, up to RCPT and no further, about the postmaster that it must have
 // (RFC 5321, 4.5.1). No mail is sent.
 func (d *Daemon) Probe(ctx context.Context) []Probed {
@@ -39,8 +40,13 @@ func (d *Daemon) Probe(ctx context.Context) []Probed {
 	}
 	for i := range s.cfg.Domains {
 		dom := s.domains[s.cfg.Routes.Find(s.cfg.Domains[i].Name)]
-		for _, p := range d.probeSources(ctx, dom) {
+		for _, p := range d.probeSources(ctx, s, dom) {
 			add(p)
+		}
+		for _, src := range s.cfg.Domains[i].Sources {
+			if p := s.plugs[src.Name]; p != nil && p.copied != nil && !asked["source"+src.Name] {
+				add(p.probe(ctx))
+			}
 		}
 		if !asked["downstream"+dom.Relay.Name()] {
 			add(s.probeDownstream(ctx, dom))
@@ -49,7 +55,7 @@ func (d *Daemon) Probe(ctx context.Context) []Probed {
 	return all
 }
 
-func (d *Daemon) probeSources(ctx context.Context, dom *session.Domain) []Probed {
+func (d *Daemon) probeSources(ctx context.Context, s *setup, dom *session.Domain) []Probed {
 	nobody, err := mail.ParseAddress("nobody-" + mail.NewID().String() + "@" + dom.Route.Name)
 	if err != nil {
 		return []Probed{{Kind: "source", Name: dom.Route.Name, State: stateDown, Detail: err.Error()}}
@@ -57,6 +63,9 @@ func (d *Daemon) probeSources(ctx context.Context, dom *session.Domain) []Probed
 	_, steps := d.directory.Trace(ctx, dom.Chain, directory.Query{Address: nobody})
 	var all []Probed
 	for _, f := range steps {
+		if p := s.plugs[f.Source]; p != nil && p.copied != nil {
+			continue // the copy may be another's, who runs, or nobody's
+		}
 		p := Probed{Kind: "source", Name: f.Source, State: stateUp, Detail: f.Detail, MS: millis(f.Took)}
 		switch {
 		case f.Standing == evidence.Exists || f.Blind: // with when_blind = "defer" it is unavailable, and blind
@@ -70,6 +79,31 @@ func (d *Daemon) probeSources(ctx context.Context, dom *session.Domain) []Probed
 	}
 	return all
 }
+
+// probe pulls until the first recipient comes.
+func (p *plug) probe(ctx context.Context) Probed {
+	out := Probed{Kind: "source", Name: p.cfg.Name, State: stateUp, Detail: "it can be pulled"}
+	start := time.Now()
+	_, err := p.asked.(directory.Puller).Full(ctx, firstOnly{})
+	out.MS = millis(time.Since(start))
+	switch {
+	case errors.Is(err, errFirst):
+	case err != nil:
+		out.State, out.Detail = stateDown, err.Error()
+	default:
+		out.State, out.Detail = stateDown, "it has no recipients at all, so the first pull would be held back"
+	}
+	return out
+}
+
+// firstOnly ends a pull with the first recipient.
+type firstOnly struct{}
+
+var errFirst = errors.New("one recipient is enough")
+
+func (firstOnly) Take(string, ...string) error { return errFirst }
+func (firstOnly) Has(string) bool              { return false }
+func (firstOnly) Still(string) error           { return errFirst }
 
 // knowsPostmaster says something where nobody at all may be known: a wrong filter, or a wrong path at
 // a web server, answers like a directory that does not have the address.
