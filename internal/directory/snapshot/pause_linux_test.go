@@ -1,11 +1,14 @@
 package snapshot
 
 import (
+	"flag"
 	"fmt"
+	"maps"
 	"math/bits"
 	"os"
 	"runtime"
 	"runtime/metrics"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -39,7 +42,8 @@ func (p *pauses) join(o *pauses) {
 	p.max = max(p.max, o.max)
 }
 
-func (p *pauses) String() string {
+// report reports the pauses as metrics of the benchmark, in ns.
+func (p *pauses) report(b *testing.B, name string) {
 	all := int64(0)
 	for _, n := range p.counts {
 		all += n
@@ -53,7 +57,9 @@ func (p *pauses) String() string {
 		}
 		return p.max
 	}
-	return fmt.Sprintf("p50 %v, p99 %v, p99.99 %v, max %v of %d", at(0.5), at(0.99), at(0.9999), p.max, all)
+	for unit, d := range map[string]time.Duration{"p50": at(0.5), "p99": at(0.99), "p99.99": at(0.9999), "max": p.max} {
+		b.ReportMetric(float64(d), name+"-"+unit+"-ns")
+	}
 }
 
 // crowd is a hundred clients that look up, one address that is there and one that is not at a time. With every,
@@ -123,10 +129,10 @@ func stopped(before *metrics.Float64Histogram) (longest float64, now *metrics.Fl
 }
 
 // busy is the processor time of everybody on this machine, and of this process.
-func busy(t *testing.T) (all, ours time.Duration) {
+func busy(b *testing.B) (all, ours time.Duration) {
 	stat, err := os.ReadFile("/proc/stat")
 	if err != nil {
-		t.Skip("there is no /proc/stat to tell who else is busy")
+		b.Fatal(err)
 	}
 	for i, field := range strings.Fields(strings.SplitN(string(stat), "\n", 2)[0]) {
 		if n, err := strconv.Atoi(field); err == nil && i != 4 && i != 5 { // idle, and waiting for disks
@@ -135,87 +141,100 @@ func busy(t *testing.T) (all, ours time.Duration) {
 	}
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		t.Fatal(err)
+		b.Fatal(err)
 	}
 	return all, time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// TestPauses prints what a hundred clients wait for while sets are swapped, and while nothing is. It wants a
-// machine to itself, so it runs only when it is told how many entries to take.
-func TestPauses(t *testing.T) {
-	size, err := strconv.Atoi(os.Getenv("SNAPSHOT_TEST_PAUSES"))
-	if err != nil {
-		t.Skip("SNAPSHOT_TEST_PAUSES is not the number of entries")
-	}
-	turns := 1
-	if os.Getenv("SNAPSHOT_TEST_SATURATED") != "" {
-		turns = 2
-	}
-	path := written(t, users(t, Key{}, size, size))
-	var now atomic.Pointer[Set]
+// entries is the size for BenchmarkPauses; what docs/design/snapshot.md tells is of 10,000,000, on a machine that has nothing else to do.
+var entries = flag.Int("entries", 20_000, "entries of the set in BenchmarkPauses")
+
+// swaps are what may make look-ups wait. Each puts sets in force.
+func swaps(b *testing.B, now *atomic.Pointer[Set]) map[string]func() {
+	path := written(b, users(b, Key{}, *entries, *entries))
 	open := func() {
 		s, err := Open(path, Key{})
 		if err != nil {
-			t.Fatal(err)
+			b.Fatal(err)
 		}
 		now.Store(s)
 	}
 	open()
-	var keys, nos []string
-	for i := range 1 << 17 {
-		k := user(int(uint64(i) * 0x9E3779B97F4A7C15 >> 16 % uint64(size)))
-		keys, nos = append(keys, k), append(nos, "no"+k)
-	}
-	for _, every := range []time.Duration{10 * time.Millisecond, 0}[:turns] {
-		t.Logf("each of a hundred asks every %v", every)
-		for _, how := range []struct {
-			name string
-			do   func()
-		}{
-			{"nothing is done", func() { <-time.After(2 * time.Second) }},
-			{"opened", func() {
-				for range 8 {
-					open()
+	return map[string]func(){
+		"nothing": func() { <-time.After(100 * time.Millisecond) },
+		"opened": func() {
+			open()
+			runtime.GC()
+		},
+		"built": func() {
+			now.Store(users(b, Key{}, *entries, *entries))
+			runtime.GC()
+		},
+		"collected": func() { // all the while it is built
+			end := make(chan struct{})
+			go func() {
+				defer close(end)
+				now.Store(users(b, Key{}, *entries, *entries))
+			}()
+			for {
+				select {
+				case <-end:
+					return
+				default:
 					runtime.GC()
 				}
-			}},
-			{"built", func() { now.Store(users(t, Key{}, size, size)); runtime.GC() }},
-			{"built, collected", func() {
-				end := make(chan struct{})
-				go func() { now.Store(users(t, Key{}, size, size)); close(end) }()
-				for {
-					select {
-					case <-end:
-						return
-					default:
-						runtime.GC()
-					}
-				}
-			}},
-			{"written", func() {
-				for range 3 {
-					if err := now.Load().Write(path); err != nil {
-						t.Error(err)
-					}
-				}
-			}},
-		} {
-			c := &crowd{every: every, keys: keys, nos: nos, set: &now, end: make(chan struct{})}
-			for i := range 100 {
-				c.done.Go(func() { c.client(i) })
 			}
-			begun := time.Now()
-			_, before := stopped(nil)
-			all, ours := busy(t)
-			how.do()
-			took := time.Since(begun)
-			allNow, oursNow := busy(t)
-			others := (allNow - all - oursNow + ours).Seconds() / took.Seconds()
-			close(c.end)
-			c.done.Wait()
-			longest, _ := stopped(before)
-			t.Logf("%-16s %5.2fs look-ups: %v; stopped for %.0f us; others used %.2f processors", how.name, took.Seconds(), &c.look, longest*1e6, others)
-			t.Logf("%-16s        late:     %v; wrong: %d", "", &c.late, c.wrong)
+		},
+		"written": func() {
+			if err := now.Load().Write(path); err != nil {
+				b.Error(err)
+			}
+		},
+	}
+}
+
+// BenchmarkPauses reports what a hundred clients wait for while sets are swapped, and while nothing is: "look" is
+// a look-up, "late" how late its answer came for one who asks every 10 ms, or without a rest. Beside
+// it, how long the world was stopped, and how many processors others used meanwhile.
+func BenchmarkPauses(b *testing.B) {
+	var now atomic.Pointer[Set]
+	does := swaps(b, &now)
+	var keys, nos []string
+	for i := range 1 << 17 {
+		k := user(int(uint64(i) * 0x9E3779B97F4A7C15 >> 16 % uint64(*entries)))
+		keys, nos = append(keys, k), append(nos, "no"+k)
+	}
+	for _, every := range []time.Duration{10 * time.Millisecond, 0} {
+		for _, name := range slices.Sorted(maps.Keys(does)) {
+			b.Run(fmt.Sprintf("every=%v/%s", every, name), func(b *testing.B) {
+				c := &crowd{every: every, keys: keys, nos: nos, set: &now, end: make(chan struct{})}
+				c.measure(b, does[name])
+			})
 		}
+	}
+}
+
+// measure reports what the crowd waits for while do runs.
+func (c *crowd) measure(b *testing.B, do func()) {
+	for i := range 100 {
+		c.done.Go(func() { c.client(i) })
+	}
+	begun := time.Now()
+	_, before := stopped(nil)
+	all, ours := busy(b)
+	for b.Loop() {
+		do()
+	}
+	took := time.Since(begun)
+	allNow, oursNow := busy(b)
+	close(c.end)
+	c.done.Wait()
+	longest, _ := stopped(before)
+	c.look.report(b, "look")
+	c.late.report(b, "late")
+	b.ReportMetric(longest*1e9, "stopped-ns")
+	b.ReportMetric((allNow-all-oursNow+ours).Seconds()/took.Seconds(), "others-processors")
+	if c.wrong > 0 {
+		b.Errorf("%d answers were wrong", c.wrong)
 	}
 }
