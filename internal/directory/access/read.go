@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"strings"
 
+	"backstop/internal/directory/book"
 	"backstop/internal/directory/table"
 	"backstop/internal/directory/watch"
 	"backstop/internal/mail"
@@ -98,26 +98,13 @@ func (r *reader) all(kind Kind, in io.Reader, lines int) error {
 	return errors.Join(r.mistakes...)
 }
 
-// split reads a line as makemap does: a key, white space, a value; "#" makes a
-// comment only as the first character.
+// split reads a line, or tells its mistake.
 func (r *reader) split(line string) (key, value string, ok bool) {
-	if strings.TrimSpace(line) == "" || line[0] == '#' {
-		return "", "", false
+	key, value, err := book.Pair(line)
+	if err != nil {
+		r.wrong("%v", err)
 	}
-	if line[0] == ' ' || line[0] == '\t' {
-		r.wrong("the line begins with white space, which makemap refuses; what a line continues would be lost")
-		return "", "", false
-	}
-	i := strings.IndexAny(line, " \t")
-	if i < 0 {
-		r.wrong("%q has no value", line)
-		return "", "", false
-	}
-	if value = strings.TrimSpace(line[i:]); value == "" {
-		r.wrong("%q has no value", line[:i])
-		return "", "", false
-	}
-	return line[:i], value, true
+	return key, value, key != ""
 }
 
 // put adds a key. The first of two lines holds, as with makemap; two that differ are

@@ -4,14 +4,9 @@ import (
 	"strings"
 
 	"backstop/internal/directory"
+	"backstop/internal/directory/book"
 	"backstop/internal/evidence"
 )
-
-// ignoredTags are for parts of Sendmail that have nothing to do with recipients.
-var ignoredTags = []string{
-	"spam", "greetpause", "clientrate", "clientconn", "srv_features", "clt_features", "tls_srv", "tls_clt", "tls_rcpt",
-	"try_tls", "authinfo", "certissuer", "certsubject", "qgrp",
-}
 
 // accessLine reads one line of an access file.
 func (r *reader) accessLine(n int, line string) {
@@ -22,13 +17,9 @@ func (r *reader) accessLine(n int, line string) {
 	}
 	written, rest, tagged := strings.Cut(key, ":")
 	tag := strings.ToLower(written)
-	if tagged {
-		for _, t := range ignoredTags {
-			if tag == t { // the value is not shown: AuthInfo has passwords
-				r.warnOnce(t, "lines with %s: are not used here", tag)
-				return
-			}
-		}
+	if tagged && book.OtherTag(tag) { // the value is not shown: AuthInfo has passwords
+		r.warnOnce(tag, "lines with %s: are not used here", tag)
+		return
 	}
 	about := addressing
 	if tag == "from" || tag == "connect" {

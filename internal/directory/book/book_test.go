@@ -316,3 +316,20 @@ func TestWide(t *testing.T) {
 		t.Error(keys, err)
 	}
 }
+
+func TestCutKind(t *testing.T) {
+	for text, want := range map[string]string{
+		"SMTP:ann@example.com": "SMTP|ann@example.com", "x500:/o=a b": "x500|/o=a b", "X-FAX:1": "X-FAX|1", "smtp:": "smtp|",
+		"ann@example.com": "", `"a:b"@example.com`: "", ":x": "", "a@b:c": "", "a b:c": "",
+	} {
+		got := ""
+		if kind, rest, has := CutKind(text); has {
+			got = kind + "|" + rest
+		} else if rest != text {
+			t.Errorf("%q: the rest is %q", text, rest)
+		}
+		if got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}

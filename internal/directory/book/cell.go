@@ -21,7 +21,7 @@ func (r *reader) cell(s string) {
 			other = other && (!ends || x400)
 			continue
 		}
-		kind, rest, has := cutKind(word)
+		kind, rest, has := CutKind(word)
 		switch {
 		case has && strings.EqualFold(kind, "smtp"):
 			other = false
@@ -72,18 +72,19 @@ func plusKind(s string) bool {
 		return false
 	}
 	const longest = 16 // a kind and its colon
-	_, _, has := cutKind(s[1:min(len(s), 1+longest)])
+	_, _, has := CutKind(s[1:min(len(s), 1+longest)])
 	return has
 }
 
-// cutKind takes the kind off an address: letters and digits before a colon.
-func cutKind(word string) (kind, rest string, has bool) {
+// CutKind takes the kind off an address as Exchange and its directory write them (SMTP:, X500:):
+// letters, digits and "-" before a colon. A colon in a quoted local part ends no kind.
+func CutKind(word string) (kind, rest string, has bool) {
 	kind, rest, has = strings.Cut(word, ":")
 	if !has || kind == "" || strings.IndexByte(kind, '@') >= 0 {
 		return "", word, false
 	}
 	for i := 0; i < len(kind); i++ {
-		if c := kind[i] | 0x20; (c < 'a' || c > 'z') && (kind[i] < '0' || kind[i] > '9') {
+		if c := kind[i] | 0x20; (c < 'a' || c > 'z') && (kind[i] < '0' || kind[i] > '9') && kind[i] != '-' {
 			return "", word, false
 		}
 	}

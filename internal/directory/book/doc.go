@@ -7,6 +7,9 @@
 // A Book holds addresses, sorted and each once; Write puts one into a plain list, a Postfix
 // map or an access text.
 //
+// Sources that read such forms themselves cut their lines in the same way (Pair, MapKey,
+// WithoutComment, CutKind).
+//
 // What is not understood is an error with file and line, up to ten of them. What is
 // understood and names no recipient (a refusal, a disabled account, a fax number) is passed over, counted
 // and told in the Report: nothing vanishes silently.

@@ -222,7 +222,7 @@ func (e *entries) endEntry() {
 func (e *entries) give() {
 	for _, v := range e.values {
 		e.line = v.line
-		kind, rest, has := cutKind(v.text)
+		kind, rest, has := CutKind(v.text)
 		switch {
 		case v.text == "":
 		case !v.typed || !has:

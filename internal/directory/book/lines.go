@@ -73,30 +73,17 @@ func WithoutComment(s string) string {
 	return s
 }
 
-// pair reads a line as makemap does: a key, white space, a value; "#" makes a comment only
-// as the first character.
+// pair reads a line and counts it, or its mistake.
 func (r *reader) pair(line string) (key, value string, ok bool) {
-	if strings.TrimSpace(line) == "" || line[0] == '#' {
+	key, value, err := Pair(line)
+	if err == nil && key == "" {
 		return "", "", false
 	}
 	r.Records++
-	i := strings.IndexAny(line, " \t")
-	switch {
-	case i == 0:
-		r.wrong("the line begins with white space, which makemap refuses")
-		return "", "", false
-	case i < 0 || strings.TrimSpace(line[i:]) == "":
-		r.wrong("%q has no value", strings.TrimSpace(line))
-		return "", "", false
+	if err != nil {
+		r.wrong("%v", err)
 	}
-	return line[:i], strings.TrimSpace(line[i:]), true
-}
-
-// tags are the tags of keys in an access text that are not about recipients.
-var tags = map[string]bool{
-	"from": true, "connect": true, "spam": true, "greetpause": true, "clientrate": true, "clientconn": true,
-	"srv_features": true, "clt_features": true, "tls_srv": true, "tls_clt": true, "tls_rcpt": true, "try_tls": true,
-	"authinfo": true, "certissuer": true, "certsubject": true, "qgrp": true, "ipv6": true,
+	return key, value, err == nil
 }
 
 func (r *reader) accessLine(line string) {
@@ -105,7 +92,7 @@ func (r *reader) accessLine(line string) {
 		return
 	}
 	if tag, rest, tagged := strings.Cut(key, ":"); tagged {
-		if tags[strings.ToLower(tag)] {
+		if notRecipient(tag) {
 			r.passed(reasonOther)
 			return
 		}

@@ -81,7 +81,7 @@ func mapOrList(name string, said []string) Format {
 		key, _ := MapKey(WithoutComment(l))
 		value := strings.TrimSpace(WithoutComment(l)[len(key):])
 		tag, rest, tagged := strings.Cut(key, ":")
-		tagged = tagged && (strings.EqualFold(tag, "To") || tags[strings.ToLower(tag)])
+		tagged = tagged && (strings.EqualFold(tag, "To") || notRecipient(tag))
 		if tagged {
 			key = rest
 		}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
+
+	"backstop/internal/directory/book"
 )
 
 // addresses are those in an entry's attributes.
@@ -98,11 +100,11 @@ func partial(description string) (name string, next int, err error) {
 func addressesIn(all []string, attribute string, values []string) []string {
 	for _, v := range values {
 		v = strings.TrimSpace(v)
-		kind, rest, has := strings.Cut(v, ":")
+		kind, rest, has := book.CutKind(v)
 		switch {
 		case has && strings.EqualFold(kind, "smtp"):
 			v = strings.TrimSpace(rest)
-		case has && isKind(kind), strings.EqualFold(attribute, "proxyAddresses"):
+		case has, strings.EqualFold(attribute, "proxyAddresses"):
 			continue
 		}
 		if v != "" {
@@ -110,17 +112,6 @@ func addressesIn(all []string, attribute string, values []string) []string {
 		}
 	}
 	return all
-}
-
-// isKind says whether it may be what stands before an address: a colon may also be in a
-// quoted local part.
-func isKind(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if c := s[i] | 0x20; !('a' <= c && c <= 'z') && !('0' <= s[i] && s[i] <= '9') && s[i] != '-' {
-			return false
-		}
-	}
-	return s != ""
 }
 
 // parseTime reads a generalized time as servers write it (RFC 4517, 3.3.13).
