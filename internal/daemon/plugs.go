@@ -151,7 +151,7 @@ func newAsked(src *config.Source, log *slog.Logger, now func() time.Time) (asked
 func (d *Daemon) newCopy(cfg *config.Config, src *config.Source, c *config.Asked, p *plug) (*synced.Source, error) {
 	return synced.Open(synced.Config{
 		Name: src.Name, Puller: p.asked.(directory.Puller), Identity: identity(src, p.aliases), Folder: copyFolder(cfg),
-		Every: c.Every, Full: c.FullEvery, MaxStale: c.Lives.MaxStale, Canonical: p.aliases.canonical,
+		Every: c.Every, Full: c.FullEvery, MaxStale: c.Lives.MaxStale, MissingFor: c.Every + cfg.Cache.MissingMax, Canonical: p.aliases.canonical,
 		Offline: d.o.Offline, Logger: d.log, Now: d.o.Now,
 	})
 }

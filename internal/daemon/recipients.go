@@ -14,7 +14,6 @@ import (
 	"backstop/internal/directory/access"
 	"backstop/internal/directory/book"
 	"backstop/internal/directory/ldapdir"
-	"backstop/internal/directory/synced"
 	"backstop/internal/evidence"
 	"backstop/internal/mail"
 )
@@ -189,8 +188,7 @@ func (g *gathering) from(ctx context.Context, p *place) error {
 	case anybody:
 		return g.cannot(p, p.names(), "it accepts everybody and knows nobody", "export the other domains by name, with --domain")
 	case puller != nil:
-		_, copied := p.source.(*synced.Source)
-		_, err := puller.Full(ctx, &names{g, p, take, copied})
+		_, err := puller.Full(ctx, &names{g, p, take})
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.source.Name(), err)
 		}
@@ -294,17 +292,16 @@ func (g *gathering) remembered(p *place, take func(mail.Address) error) error {
 
 // names takes what a directory.Puller has.
 type names struct {
-	g      *gathering
-	p      *place
-	take   func(mail.Address) error
-	locals bool // a local part alone is one of each domain, as a copy has it
+	g    *gathering
+	p    *place
+	take func(mail.Address) error
 }
 
 // Take hands the addresses over. One that is none names nobody who could get mail.
 func (n *names) Take(_ string, addresses ...string) error {
 	for _, text := range addresses {
 		a, err := mail.ParseAddress(strings.TrimSpace(text))
-		if err != nil || a.Domain() == "" && !n.locals {
+		if err != nil || a.Domain() == "" {
 			n.g.d.log.Debug("passed over: not an address", "source", n.p.source.Name(), "address", text)
 			continue
 		}

@@ -51,7 +51,7 @@ recipients = ["people"]`
 	}
 }
 
-// TestRecipientsWithoutDomain: whom a copy takes for a recipient of each domain is exported as one of each.
+// TestRecipientsWithoutDomain: a value without a domain is nobody, at RCPT and in an export.
 func TestRecipientsWithoutDomain(t *testing.T) {
 	m := mailtest.NewMock(t, mailtest.Script{})
 	p := newPeople(t, "alice@example.com", "bob")
@@ -60,12 +60,11 @@ func TestRecipientsWithoutDomain(t *testing.T) {
 	if _, err := g.Sync(t.Context(), nil, false); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"alice@example.com", "bob@example.com", "bob@example.net"}
-	for _, addr := range want {
-		rcpt(t, open(t, g.addr), addr, "250")
-	}
-	if got, err := recipients(t, g, daemon.RecipientsQuery{}); err != nil || !slices.Equal(got, want) {
-		t.Errorf("%q, %v, want %q", got, err, want)
+	k := open(t, g.addr)
+	rcpt(t, k, "alice@example.com", "250")
+	rcpt(t, k, "bob@example.com", missing) // a wrong column is more likely than a user of every domain
+	if got, err := recipients(t, g, daemon.RecipientsQuery{}); err != nil || !slices.Equal(got, []string{"alice@example.com"}) {
+		t.Errorf("%q, %v", got, err)
 	}
 }
 

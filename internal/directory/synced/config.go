@@ -29,6 +29,9 @@ type Config struct {
 	// Most bounds what one pull may bring, in recipients and addresses together; 200 million. One that brings
 	// more has failed.
 	Most int
+	// MissingFor is how old the copy may be for its silence to mean that somebody is missing;
+	// two hours more than Every.
+	MissingFor time.Duration
 	// Canonical turns an alias of a domain into the domain's name, and leaves any
 	// other name as it is; nil leaves all.
 	Canonical func(domain string) string
@@ -62,6 +65,7 @@ func (c *Config) fill() error {
 	or(&c.Every, 15*time.Minute)
 	or(&c.Full, 24*time.Hour)
 	or(&c.MaxStale, 7*24*time.Hour)
+	or(&c.MissingFor, c.Every+2*time.Hour)
 	if c.Most <= 0 {
 		c.Most = 200_000_000
 	}

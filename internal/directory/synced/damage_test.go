@@ -21,7 +21,7 @@ func (w *world) truth(s *Source, what string, listed ...string) (answers bool) {
 	w.t.Helper()
 	for _, a := range listed {
 		got := s.Known(a)
-		if got == evidence.NotAsked {
+		if got == evidence.Missing {
 			w.t.Fatalf("%s: %s is missing", what, a)
 		}
 		answers = got == evidence.Exists
@@ -61,7 +61,7 @@ func TestCrashBetweenWrites(t *testing.T) {
 			}
 			if at[0] != 2 {
 				_, isNew := map[int]string{1: ""}[at[0]]
-				w.says(s, map[bool]evidence.Standing{true: evidence.Exists, false: evidence.NotAsked}[isNew], "new@example.com", "third@example.com")
+				w.says(s, map[bool]evidence.Standing{true: evidence.Exists, false: evidence.Missing}[isNew], "new@example.com", "third@example.com")
 			}
 			_, _ = s.Sync(t.Context(), false) // fails
 			w.dir.set(func() { w.dir.fails = 0 })

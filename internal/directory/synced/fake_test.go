@@ -260,7 +260,7 @@ func (w *world) knows(s *Source) {
 		for _, a := range addresses {
 			all[a] = true
 			w.says(s, evidence.Exists, a)
-			w.says(s, evidence.NotAsked, "no"+a)
+			w.says(s, evidence.Missing, "no"+a)
 		}
 	}
 	if n := s.State().Entries; n != len(all) {

@@ -165,13 +165,13 @@ func TestFirstPullFindsNobody(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 		w.sync(s, true)
-		w.says(s, evidence.NotAsked, "ann@example.com")
+		w.says(s, evidence.Missing, "ann@example.com")
 		w.dir.put("1", "ann@example.com")
 		w.sync(s, false)
 		w.knows(s)
 		w.dir.put("1") // one is never too many
 		w.sync(s, false)
-		w.says(s, evidence.NotAsked, "ann@example.com")
+		w.says(s, evidence.Missing, "ann@example.com")
 	}
 }
 

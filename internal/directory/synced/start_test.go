@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"backstop/internal/evidence"
 )
 
 // Until a source is started the folder is another's, who may pull into it still.
@@ -115,4 +117,20 @@ func TestLog(t *testing.T) {
 		t.Errorf("not told of other settings:\n%s", log)
 	}
 	told("held without a copy", "as there is no copy, all are deferred")
+}
+
+// A copy that was not pulled for long is no reason to refuse somebody whom it does not have; those whom
+// it has are known for longer.
+func TestSilenceOfAnOldCopy(t *testing.T) {
+	w := newWorld(t, newFake(plain).fill(5))
+	w.cfg.Every, w.cfg.MissingFor, w.cfg.MaxStale = time.Hour, 3*time.Hour, 24*time.Hour
+	s := w.opened()
+	w.dir.set(func() { w.dir.fails = 1000 })
+	w.clock.pass(3 * time.Hour)
+	w.says(s, evidence.Missing, "new@example.com")
+	w.clock.pass(time.Second)
+	w.says(s, evidence.Unavailable, "new@example.com")
+	w.says(s, evidence.Exists, "user3@example.com")
+	w.clock.pass(21 * time.Hour)
+	w.says(s, evidence.Unavailable, "new@example.com", "user3@example.com")
 }

@@ -63,7 +63,7 @@ func TestSwapUnderReaders(t *testing.T) {
 				default:
 				}
 				k := c.name(i)
-				if s.Known(k) != evidence.Exists || s.Known("no"+k) != evidence.NotAsked {
+				if s.Known(k) != evidence.Exists || s.Known("no"+k) != evidence.Missing {
 					wrong.Add(1)
 				}
 				asked.Add(1)

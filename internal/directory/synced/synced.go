@@ -3,7 +3,6 @@ package synced
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,10 +43,11 @@ var _ directory.Ruled = (*Source)(nil)
 
 // view is all that a look-up needs. It never changes.
 type view struct {
-	set  *snapshot.Set // nil: there is no copy
-	made time.Time
-	none string // why nothing is said, while there is no copy
-	old  string // the same once it is too old
+	set    *snapshot.Set // nil: there is no copy
+	made   time.Time
+	none   string // why nothing is said, while there is no copy
+	old    string // the same once it is too old
+	unsure string // why a recipient who is not in it is not missing, once it is old
 }
 
 // Open takes what is kept, and changes nothing there: until Start another source may pull into
@@ -89,8 +89,9 @@ func (s *Source) Close() {
 // Name is the name in the configuration.
 func (s *Source) Name() string { return s.cfg.Name }
 
-// Known says Exists for an address in the copy, NotAsked for any other, and
-// Unavailable while there is no copy or it is too old.
+// Known says Exists for an address in the copy, Missing for any other, and
+// Unavailable while there is no copy or it is too old. A Missing becomes too old sooner: a recipient who came
+// after the last pull is not refused for days.
 func (s *Source) Known(key string) evidence.Standing { return s.Rule(key).Standing }
 
 // Rule is Known, with how old that knowledge is, and why there is none.
@@ -99,18 +100,17 @@ func (s *Source) Rule(key string) directory.Ruling {
 	if v.set == nil {
 		return directory.Ruling{Standing: evidence.Unavailable, Detail: v.none}
 	}
-	if s.cfg.Now().Sub(v.made) > s.cfg.MaxStale {
+	age := s.cfg.Now().Sub(v.made)
+	if age > s.cfg.MaxStale {
 		return directory.Ruling{Standing: evidence.Unavailable, Detail: v.old, Made: v.made}
 	}
 	if v.set.Has(key) {
 		return directory.Ruling{Standing: evidence.Exists, Exact: true, Made: v.made}
 	}
-	if v.set.HasLocals() {
-		if at := strings.LastIndexByte(key, '@'); at > 0 && v.set.Has(key[:at]) {
-			return directory.Ruling{Standing: evidence.Exists, Exact: true, Made: v.made}
-		}
+	if age > s.cfg.MissingFor {
+		return directory.Ruling{Standing: evidence.Unavailable, Detail: v.unsure, Made: v.made}
 	}
-	return directory.Ruling{Standing: evidence.NotAsked, Made: v.made}
+	return directory.Ruling{Standing: evidence.Missing, Made: v.made}
 }
 
 // Lookup is Rule.
@@ -161,6 +161,7 @@ func (s *Source) show(set *snapshot.Set) {
 		why = "the last pull loses too many recipients, and waits to be confirmed"
 	}
 	v.none = fmt.Sprintf("there is no copy of %s yet: %s", s.cfg.Name, why)
+	v.unsure = fmt.Sprintf("the copy of %s does not have it, and was last right at %s: he may have come since", s.cfg.Name, v.made.UTC().Format(time.RFC3339))
 	v.old = fmt.Sprintf("the copy of %s was last right at %s, which is more than %s ago: %s", s.cfg.Name, v.made.UTC().Format(time.RFC3339), s.cfg.MaxStale, why)
 	s.view.Store(v)
 }

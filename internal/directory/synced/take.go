@@ -190,11 +190,16 @@ func (s *Source) newBuilder(old *snapshot.Set, expected int) (*snapshot.Builder,
 	return b, nil
 }
 
+var errNoDomain = errors.New("it has no domain")
+
 // parse finds the addresses, each once.
 func (t *taking) parse(addresses []string) {
 	t.one = t.one[:0]
 	for _, text := range addresses {
 		a, err := mail.ParseAddress(strings.TrimSpace(text))
+		if err == nil && a.Domain() == "" { // a wrong column or attribute: as users of every domain they would be believed
+			err = errNoDomain
+		}
 		if err != nil {
 			if t.bad++; len(t.examples) < maxExamples {
 				t.examples = append(t.examples, fmt.Sprintf("%.80q: %v", text, err))
@@ -202,7 +207,7 @@ func (t *taking) parse(addresses []string) {
 			continue
 		}
 		key, domain := a.Key(), a.Domain()
-		if name := t.s.cfg.Canonical(domain); name != domain && domain != "" {
+		if name := t.s.cfg.Canonical(domain); name != domain {
 			key, domain = a.LocalKey()+"@"+name, name
 		}
 		t.one = append(t.one, found{t.key.Sum(key), domain})
