@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"backstop/internal/directory"
@@ -37,8 +36,6 @@ type Config struct {
 const (
 	maxHeader = 64 << 10 // octets of an answer
 	maxBody   = 16 << 10 // read so that the connection can be used again
-	// manyOddities in a row are reported: perhaps it is not the addresses.
-	manyOddities = 10
 )
 
 // Source asks one server. Its methods are called from many goroutines.
@@ -46,11 +43,7 @@ type Source struct {
 	cfg       Config
 	client    *http.Client
 	transport *http.Transport
-	health    *health.Health
-	slots     chan struct{} // holds one for each question under way
-	oddities  atomic.Int64  // answers in a row that were about what was asked
-	ctx       context.Context
-	end       context.CancelFunc
+	gate      *health.Gate
 }
 
 var _ directory.Source = (*Source)(nil)
@@ -85,14 +78,15 @@ func New(cfg Config) (*Source, error) {
 			IdleConnTimeout:        time.Minute,
 			MaxResponseHeaderBytes: maxHeader,
 		},
-		health: health.New(health.Options{Timeout: cfg.Timeout, Logger: cfg.Logger, Now: cfg.Now}),
-		slots:  make(chan struct{}, cfg.Connections),
 	}
+	s.gate = health.NewGate(health.GateOptions{
+		Options:     health.Options{Timeout: cfg.Timeout, Logger: cfg.Logger, Now: cfg.Now, LookAt: "the URL"},
+		Connections: cfg.Connections, Odd: isOdd, Explain: s.why,
+	})
 	s.client = &http.Client{
 		Transport:     s.transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	s.ctx, s.end = context.WithCancel(context.Background())
 	return s, nil
 }
 
@@ -128,7 +122,7 @@ func check(cfg *Config) error {
 func (s *Source) Name() string { return s.cfg.Name }
 
 // State says how the server does.
-func (s *Source) State() health.State { return s.health.State() }
+func (s *Source) State() health.State { return s.gate.State() }
 
 // Warnings are what the operator should know of the way to the server: one line each.
 func (s *Source) Warnings() []string {
@@ -145,54 +139,28 @@ func (s *Source) Warnings() []string {
 
 // Close ends what is under way and closes the connections.
 func (s *Source) Close() {
-	s.end()
+	s.gate.Close()
 	s.transport.CloseIdleConnections()
 }
 
 // Lookup asks the server.
 func (s *Source) Lookup(ctx context.Context, addr mail.Address) directory.Answer {
-	if s.ctx.Err() != nil {
-		return unavailable("this source is closed")
-	}
-	if ok, why := s.health.Ask(); !ok {
-		return unavailable("not asked: " + why)
-	}
-	began := s.cfg.Now()
-	caller := ctx
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
-	defer cancel()
-	defer context.AfterFunc(s.ctx, cancel)()
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	case <-ctx.Done():
-		s.health.Abandoned()
-		return unavailable(fmt.Sprintf("not asked: all %d connections were busy", s.cfg.Connections))
-	}
-	status, err := s.get(ctx, addr.Key())
-	switch {
-	case err != nil && (errors.Is(caller.Err(), context.Canceled) || s.ctx.Err() != nil): // our side gave up; the server may be well
-		s.health.Abandoned()
-		return unavailable("the question was given up")
-	case err != nil:
-		why := s.why(ctx, err)
-		s.health.Failed(why)
-		return unavailable(why)
-	}
-	a, odd := judge(status)
-	switch {
-	case a.Standing != evidence.Unavailable:
-		s.oddities.Store(0)
-		s.health.Answered(s.cfg.Now().Sub(began))
-	case odd:
-		s.health.Abandoned()
-		if s.oddities.Add(1) == manyOddities {
-			s.cfg.Logger.Warn("the server finds something wrong with every address it is asked for: look at the URL", "error", a.Detail)
+	found := false
+	err := s.gate.Put(ctx, func(ctx context.Context) error {
+		status, err := s.get(ctx, addr.Key())
+		if err != nil {
+			return err
 		}
-	default:
-		s.health.Failed(a.Detail)
+		found, err = judge(status)
+		return err
+	})
+	switch {
+	case err != nil:
+		return directory.Answer{Standing: evidence.Unavailable, Detail: err.Error()}
+	case found:
+		return directory.Answer{Standing: evidence.Exists, Cacheable: true}
 	}
-	return a
+	return directory.Answer{Standing: evidence.Missing, Cacheable: true}
 }
 
 // get asks for one address and returns the status of the answer.
@@ -220,36 +188,50 @@ func (s *Source) get(ctx context.Context, key string) (int, error) {
 	return resp.StatusCode, nil
 }
 
-// judge says what a status means. odd: it may be about the address that was asked for.
-func judge(status int) (a directory.Answer, odd bool) {
-	detail := strings.TrimSpace(fmt.Sprintf("the server says %d %s", status, http.StatusText(status)))
+// statusError is an answer that is neither yes nor no.
+type statusError struct {
+	detail string
+	odd    bool // it may be about the address that was asked for
+}
+
+func (e *statusError) Error() string { return e.detail }
+
+func isOdd(err error) bool {
+	var e *statusError
+	return errors.As(err, &e) && e.odd
+}
+
+// judge says what a status means.
+func judge(status int) (found bool, err error) {
+	e := &statusError{detail: strings.TrimSpace(fmt.Sprintf("the server says %d %s", status, http.StatusText(status)))}
 	switch status {
 	case http.StatusOK:
-		return directory.Answer{Standing: evidence.Exists, Cacheable: true}, false
+		return true, nil
 	case http.StatusNotFound:
-		return directory.Answer{Standing: evidence.Missing, Cacheable: true}, false
+		return false, nil
 	case http.StatusUnauthorized:
-		detail += ": it wants a token, or another one"
+		e.detail += ": it wants a token, or another one"
 	case http.StatusForbidden:
-		detail += ": the token is not allowed to ask this"
+		e.detail += ": the token is not allowed to ask this"
 	case http.StatusMethodNotAllowed:
-		detail += ": the URL takes no GET"
+		e.detail += ": the URL takes no GET"
 	case http.StatusBadRequest, http.StatusRequestURITooLong, http.StatusUnprocessableEntity, http.StatusRequestHeaderFieldsTooLarge,
 		http.StatusInternalServerError:
-		odd = true
+		e.odd = true
 	}
 	switch {
 	case 200 <= status && status < 300:
-		detail += ": 200 means that there is such a recipient, 404 that there is none, and this neither"
+		e.detail += ": 200 means that there is such a recipient, 404 that there is none, and this neither"
 	case 300 <= status && status < 400:
-		detail += ": it points elsewhere, and the token is not carried there: write the final URL"
+		e.detail += ": it points elsewhere, and the token is not carried there: write the final URL"
 	}
-	return unavailable(detail), odd
+	return false, e
 }
 
 // why is an error in one line. The URL is left out of it: it may hold a secret.
-func (s *Source) why(ctx context.Context, err error) string {
-	if ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) {
+func (s *Source) why(err error) string {
+	var timeout net.Error
+	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
 		return fmt.Sprintf("no answer within %v", s.cfg.Timeout)
 	}
 	var u *url.Error
@@ -261,9 +243,4 @@ func (s *Source) why(ctx context.Context, err error) string {
 		text = strings.ToValidUTF8(text[:300], "") + "…"
 	}
 	return text
-}
-
-// unavailable is the answer that says nothing about the recipient.
-func unavailable(detail string) directory.Answer {
-	return directory.Answer{Standing: evidence.Unavailable, Detail: detail}
 }

@@ -3,7 +3,6 @@ package ldapdir
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -17,50 +16,18 @@ func (s *Source) Lookup(ctx context.Context, addr mail.Address) directory.Answer
 	if addr.Domain() == "" {
 		return unavailable("an address without a domain cannot be looked up")
 	}
-	ok, why := s.health.Ask()
-	if !ok {
-		return unavailable(why)
-	}
-	began := s.cfg.Now()
-	question, cancel := s.lasting(ctx, s.cfg.Timeout)
-	defer cancel()
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	case <-question.Done():
-		s.health.Abandoned()
-		return unavailable(fmt.Sprintf("not asked: all %d connections were busy", s.cfg.Connections))
-	}
-	found, err := s.ask(question, addr)
+	found := false
+	err := s.gate.Put(ctx, func(ctx context.Context) (err error) {
+		found, err = s.ask(ctx, addr)
+		return err
+	})
 	switch {
-	case err == nil:
-	case ctx.Err() != nil || s.background.Err() != nil:
-		s.health.Abandoned()
-		return unavailable("nobody waits for the answer any more")
-	case aboutTheQuestion(err):
-		// Somebody may send an address that the server chokes on. Others must not feel it.
-		s.health.Answered(s.cfg.Now().Sub(began))
+	case err != nil:
 		return unavailable(err.Error())
-	default:
-		s.health.Failed(err.Error())
-		return unavailable(err.Error())
+	case found:
+		return directory.Answer{Standing: evidence.Exists, Cacheable: true}
 	}
-	s.health.Answered(s.cfg.Now().Sub(began))
-	a := directory.Answer{Standing: evidence.Missing, Cacheable: true}
-	if found {
-		a.Standing = evidence.Exists
-	}
-	return a
-}
-
-// lasting is ctx for d, and not longer than the source is open.
-func (s *Source) lasting(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithTimeout(ctx, d)
-	stop := context.AfterFunc(s.background, cancel)
-	return ctx, func() {
-		stop()
-		cancel()
-	}
+	return directory.Answer{Standing: evidence.Missing, Cacheable: true}
 }
 
 // unavailable is the answer that says nothing about the recipient.

@@ -230,7 +230,7 @@ func TestGivenUp(t *testing.T) {
 		t.Errorf("%+v, %+v", a, s.State())
 	}
 	s.Close()
-	says(t, s, "ann@example.com", evidence.Unavailable, "nobody waits")
+	says(t, s, "ann@example.com", evidence.Unavailable, "closed")
 }
 
 // TestAWrongPasswordIsSpared: directories lock accounts.

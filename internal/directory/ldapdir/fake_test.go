@@ -1,8 +1,11 @@
 package ldapdir
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/url"
 	"slices"
@@ -172,8 +175,8 @@ func TestResults(t *testing.T) {
 			t.Errorf("result %d: %v (%s)", code, a.Standing, a.Detail)
 		}
 		up := slices.Contains([]int64{0, 2, 3, 4, 11, 17, 18, 21, 53, 80}, code)
-		if got := s.State().Condition == health.Up; got != up {
-			t.Errorf("result %d: the server is up: %v", code, got)
+		if got := s.State().Condition != health.Down; got != up {
+			t.Errorf("result %d: the server is well: %v", code, got)
 		}
 	}
 	for code := range int64(91) {
@@ -181,6 +184,39 @@ func TestResults(t *testing.T) {
 		if a := f.source(t, nil).Lookup(t.Context(), address(t, "ann@example.com")); a.Standing != evidence.Exists {
 			t.Errorf("somebody, and then result %d: %v (%s)", code, a.Standing, a.Detail)
 		}
+	}
+}
+
+// TestEveryQuestionIsRefused: one that the server does not answer says nothing of the server, and many
+// in a row say that the operator has to look.
+func TestEveryQuestionIsRefused(t *testing.T) {
+	for _, code := range []int64{3, 11, 53, 80} {
+		var log bytes.Buffer
+		f := &fake{answer: func(asked) []reply { return []reply{done(code)} }}
+		s := f.source(t, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		for range 30 {
+			says(t, s, "ann@example.com", evidence.Unavailable, fmt.Sprintf("(%d)", code))
+		}
+		if st := s.State(); st.Condition == health.Down || !strings.Contains(st.LastError, fmt.Sprintf("(%d)", code)) {
+			t.Errorf("result %d: %+v", code, st)
+		}
+		if strings.Count(log.String(), "\n") != 1 || !strings.Contains(log.String(), "the filter") || !strings.Contains(log.String(), "source=corp") {
+			t.Errorf("result %d:\n%s", code, log.String())
+		}
+	}
+}
+
+// TestNoTimeLeft: that whoever asks runs out of time is the server's fault.
+func TestNoTimeLeft(t *testing.T) {
+	f := &fake{answer: func(asked) []reply { return nil }}
+	s := f.source(t, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if a := s.Lookup(ctx, address(t, "ann@example.com")); a.Standing != evidence.Unavailable || !strings.Contains(a.Detail, "no answer in time") {
+		t.Errorf("%+v", a)
+	}
+	if st := s.State(); st.Condition != health.Down {
+		t.Errorf("%+v", st)
 	}
 }
 

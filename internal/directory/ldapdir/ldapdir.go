@@ -1,7 +1,6 @@
 package ldapdir
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -46,15 +45,11 @@ type Source struct {
 	cfg     Config
 	filter  *template
 	servers []*server
-	health  *health.Health
+	gate    *health.Gate
 
-	slots   chan struct{} // holds one for each connection in use
 	signing chan struct{} // held by who binds, as long as the password is not known to be right
 	signed  atomic.Bool   // the last bind was taken
 	refused refusal
-
-	background context.Context // ends with Close
-	end        context.CancelFunc
 }
 
 var (
@@ -78,23 +73,22 @@ func New(cfg Config) (*Source, error) {
 	cfg.fill()
 	s := &Source{
 		cfg: cfg, filter: t,
-		health:  health.New(health.Options{Timeout: cfg.Timeout, Logger: cfg.Logger, Now: cfg.Now}),
-		slots:   make(chan struct{}, cfg.Connections),
+		// Somebody may send an address that the server chokes on. Others must not feel it.
+		gate: health.NewGate(health.GateOptions{
+			Options:     health.Options{Timeout: cfg.Timeout, Logger: cfg.Logger, Now: cfg.Now, LookAt: "the filter, and the limits that the server sets the bind DN"},
+			Connections: cfg.Connections, Odd: aboutTheQuestion,
+		}),
 		signing: make(chan struct{}, 1),
 	}
 	for _, u := range cfg.URLs {
 		s.servers = append(s.servers, newServer(u))
 	}
-	s.background, s.end = context.WithCancel(context.Background())
 	return s, nil
 }
 
 func (c *Config) fill() {
 	if c.Timeout <= 0 {
 		c.Timeout = 10 * time.Second
-	}
-	if c.Connections <= 0 {
-		c.Connections = 8
 	}
 	if c.PageSize <= 0 {
 		c.PageSize = 1000
@@ -167,11 +161,11 @@ func checkURL(u *url.URL, startTLS bool) error {
 func (s *Source) Name() string { return s.cfg.Name }
 
 // State says how the servers do, taken together.
-func (s *Source) State() health.State { return s.health.State() }
+func (s *Source) State() health.State { return s.gate.State() }
 
 // Close closes the connections. Questions under way end as unavailable, a pull with an error.
 func (s *Source) Close() {
-	s.end()
+	s.gate.Close()
 	for _, srv := range s.servers {
 		srv.idle.close()
 	}

@@ -53,11 +53,11 @@ func (s *Source) pull(ctx context.Context, prefer string, into directory.Copy, f
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(s.background, cancel)()
+	defer context.AfterFunc(s.gate.Open(), cancel)()
 	c, err := s.connectAny(ctx, prefer)
 	if err != nil {
 		if ctx.Err() == nil {
-			s.health.Failed(err.Error())
+			s.gate.Failed(err.Error())
 		}
 		return err
 	}
@@ -76,7 +76,7 @@ func (s *Source) pull(ctx context.Context, prefer string, into directory.Copy, f
 	}
 	c.server.note(s.cfg.Now(), false)
 	err = &serverError{server: c.server.name, err: err}
-	s.health.Failed(err.Error())
+	s.gate.Failed(err.Error())
 	return err
 }
 
@@ -90,7 +90,7 @@ func (s *Source) connectAny(ctx context.Context, prefer string) (*conn, error) {
 		cancel()
 		if err == nil {
 			srv.note(s.cfg.Now(), true)
-			s.health.Answered(s.cfg.Now().Sub(began))
+			s.gate.Answered(s.cfg.Now().Sub(began))
 			return c, nil
 		}
 		if ctx.Err() != nil {

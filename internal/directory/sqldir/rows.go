@@ -83,15 +83,12 @@ func (s *Source) Full(ctx context.Context, into directory.Copy) (directory.Pulle
 	switch {
 	case !s.cfg.Sync:
 		return directory.Pulled{}, errors.New("its query asks for one address, and lists none")
-	case s.closed.Load():
+	case s.gate.Open().Err() != nil:
 		return directory.Pulled{}, errors.New("this source is closed")
 	}
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	case <-ctx.Done():
-		return directory.Pulled{}, ctx.Err()
-	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.gate.Open(), cancel)()
 	began := s.cfg.Now()
 	l := &listing{source: s, into: into}
 	err := l.run(ctx)
@@ -99,7 +96,7 @@ func (s *Source) Full(ctx context.Context, into directory.Copy) (directory.Pulle
 	case l.refused != nil: // by who takes it, which is no fault of the database
 		return directory.Pulled{}, l.refused
 	case err == nil:
-		s.health.Answered(l.first.Sub(began))
+		s.gate.Answered(l.first.Sub(began))
 		return directory.Pulled{}, nil
 	case ctx.Err() != nil:
 		return directory.Pulled{}, ctx.Err()
@@ -108,7 +105,7 @@ func (s *Source) Full(ctx context.Context, into directory.Copy) (directory.Pulle
 	if l.rows > 0 {
 		why = fmt.Sprintf("the listing broke off after %d rows: %s", l.rows, why)
 	}
-	s.health.Failed(why)
+	s.gate.Failed(why)
 	return directory.Pulled{}, errors.New(why)
 }
 
@@ -135,7 +132,7 @@ func (l *listing) run(ctx context.Context) error {
 		return err
 	}
 	s.guard.giveUp(epoch)
-	if l.rows == 0 && s.engine.again(err) && ctx.Err() == nil && !s.closed.Load() {
+	if l.rows == 0 && s.engine.again(err) && ctx.Err() == nil {
 		return l.once(ctx)
 	}
 	return err

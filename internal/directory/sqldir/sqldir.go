@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"sync/atomic"
 	"time"
 
 	"backstop/internal/directory"
@@ -62,19 +61,13 @@ type Source struct {
 	question question
 	guard    *guard
 	db       *sql.DB
-	health   *health.Health
-	slots    chan struct{} // holds one for each question under way
-	closed   atomic.Bool
-	oddities atomic.Int64 // errors in a row that were about what was asked
+	gate     *health.Gate
 }
 
 var (
 	_ directory.Source = (*Source)(nil)
 	_ directory.Puller = (*Source)(nil)
 )
-
-// manyOddities in a row are reported: perhaps it is not the addresses.
-const manyOddities = 10
 
 // New makes a source. It connects to nobody before the first question; a database that is
 // away, or a file that is not there, is found then.
@@ -102,10 +95,12 @@ func New(cfg Config) (*Source, error) {
 	}
 	s := &Source{
 		cfg: cfg, engine: e, question: q,
-		guard:  &guard{inner: e.connector, wires: e.wires, file: e.file, setup: e.setup, keep: e.keep},
-		health: health.New(health.Options{Timeout: cfg.Timeout, Logger: cfg.Logger, Now: cfg.Now}),
-		slots:  make(chan struct{}, cfg.Connections),
+		guard: &guard{inner: e.connector, wires: e.wires, file: e.file, setup: e.setup, keep: e.keep},
 	}
+	s.gate = health.NewGate(health.GateOptions{
+		Options:     health.Options{Timeout: cfg.Timeout, Logger: cfg.Logger, Now: cfg.Now, LookAt: "the query"},
+		Connections: cfg.Connections, Odd: e.odd, Explain: s.why,
+	})
 	s.db = sql.OpenDB(s.guard)
 	s.db.SetMaxIdleConns(cfg.Connections)
 	// Firewalls forget connections on which nothing happens, and tell nobody.
@@ -132,14 +127,14 @@ func open(cfg *Config) (*engine, error) {
 func (s *Source) Name() string { return s.cfg.Name }
 
 // State says how the database does.
-func (s *Source) State() health.State { return s.health.State() }
+func (s *Source) State() health.State { return s.gate.State() }
 
 // Warnings are what the operator should know of the way to the database: one line each.
 func (s *Source) Warnings() []string { return s.engine.warnings }
 
 // Close ends what is under way and closes the connections.
 func (s *Source) Close() {
-	s.closed.Store(true)
+	s.gate.Close()
 	if s.engine.wires != nil {
 		s.engine.wires.close()
 	}
@@ -148,53 +143,21 @@ func (s *Source) Close() {
 
 // Lookup asks the database.
 func (s *Source) Lookup(ctx context.Context, addr mail.Address) directory.Answer {
-	switch {
-	case s.cfg.Sync:
+	if s.cfg.Sync {
 		return unavailable("its query lists addresses, and cannot be asked for one")
-	case s.closed.Load():
-		return unavailable("this source is closed")
 	}
-	if ok, why := s.health.Ask(); !ok {
-		return unavailable("not asked: " + why)
-	}
-	began := s.cfg.Now()
-	caller := ctx
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
-	defer cancel()
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	case <-ctx.Done():
-		s.health.Abandoned()
-		return unavailable(fmt.Sprintf("not asked: all %d connections were busy", s.cfg.Connections))
-	}
-	yes, err := s.ask(ctx, addr)
-	if err != nil {
-		return unavailable(s.note(caller, err))
-	}
-	s.oddities.Store(0)
-	s.health.Answered(s.cfg.Now().Sub(began))
-	if yes {
+	found := false
+	err := s.gate.Put(ctx, func(ctx context.Context) (err error) {
+		found, err = s.ask(ctx, addr)
+		return err
+	})
+	switch {
+	case err != nil:
+		return unavailable(err.Error())
+	case found:
 		return directory.Answer{Standing: evidence.Exists, Cacheable: true}
 	}
 	return directory.Answer{Standing: evidence.Missing, Cacheable: true}
-}
-
-// note takes down what an error says of the database, and returns it for the operator.
-func (s *Source) note(caller context.Context, err error) string {
-	why := s.why(err)
-	switch {
-	case errors.Is(caller.Err(), context.Canceled), s.closed.Load(): // our side gave up; the database may be well
-		s.health.Abandoned()
-	case s.engine.odd(err):
-		s.health.Abandoned()
-		if s.oddities.Add(1) == manyOddities {
-			s.cfg.Logger.Warn("the database finds something wrong with every address it is asked for: look at the query", "error", why)
-		}
-	default:
-		s.health.Failed(why)
-	}
-	return why
 }
 
 // why is an error in one line.
@@ -227,7 +190,7 @@ func (s *Source) ask(ctx context.Context, addr mail.Address) (yes bool, err erro
 	if fresh || ctx.Err() != nil { // one that hangs is worth no more than one that broke
 		s.guard.giveUp(epoch)
 	}
-	if fresh && ctx.Err() == nil && !s.closed.Load() {
+	if fresh && ctx.Err() == nil {
 		return s.once(ctx, args)
 	}
 	return false, err
