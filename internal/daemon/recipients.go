@@ -92,7 +92,7 @@ type place struct {
 type seat struct {
 	domain string
 	source directory.Source
-	before []directory.Source
+	before []directory.Source // those whose no is the last word
 }
 
 // find says where the recipients come from, in the order of the configuration.
@@ -113,10 +113,14 @@ func (g *gathering) find() error {
 			continue
 		}
 		sources := g.s.domains[g.s.cfg.Routes.Find(c.Name)].Chain.Sources()
+		var before []directory.Source
 		for n, src := range sources {
 			known[src.Name()] = true
 			if g.q.Source == "" || g.q.Source == src.Name() {
-				g.add(index, &c.Sources[n], &seat{c.Name, src, sources[:n]})
+				g.add(index, &c.Sources[n], &seat{c.Name, src, slices.Clone(before)})
+			}
+			if !asksNext(&c.Sources[n]) {
+				before = append(before, src)
 			}
 		}
 	}
@@ -129,6 +133,15 @@ func (g *gathering) find() error {
 		return &hinted{fmt.Errorf("no source is called %q", g.q.Source), "there are " + strings.Join(names, ", ")}
 	}
 	return nil
+}
+
+// asksNext says whether the source leaves whom it does not have to the next one.
+func asksNext(c *config.Source) bool {
+	switch c.Kind {
+	case config.SourceLDAP, config.SourceSQL, config.SourceHTTP:
+		return askedOf(c).Next
+	}
+	return false
 }
 
 // add puts a seat to its place.

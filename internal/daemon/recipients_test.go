@@ -68,6 +68,24 @@ func TestRecipientsWithoutDomain(t *testing.T) {
 	}
 }
 
+// TestRecipientsOfSeveral: whom the first directory does not have is one of the second, where the first one's no
+// asks it, and nobody where that no is the last word.
+func TestRecipientsOfSeveral(t *testing.T) {
+	m := mailtest.NewMock(t, mailtest.Script{})
+	first, second := newPeople(t, "alice@example.com"), newPeople(t, "bob@example.com")
+	for when, want := range map[string][]string{"next": {"alice@example.com", "bob@example.com"}, "refuse": {"alice@example.com"}} {
+		g := start(t, first.copied("when_missing = \""+when+"\"")+strings.Replace(second.copied(""), "source.people", "source.others", 1)+
+			relayTo("smtp://"+m.Addr(), "", `recipients = ["people", "others"]`))
+		if _, err := g.Sync(t.Context(), nil, false); err != nil {
+			t.Fatal(err)
+		}
+		rcpt(t, open(t, g.addr), "bob@example.com", map[string]string{"next": "250", "refuse": missing}[when])
+		if got, err := recipients(t, g, daemon.RecipientsQuery{}); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: %q, %v, want %q", when, got, err, want)
+		}
+	}
+}
+
 // TestRecipientsRemembered names whom a server said to exist, and nobody else.
 func TestRecipientsRemembered(t *testing.T) {
 	m := mailtest.NewMock(t, mailtest.Script{Users: []string{"alice", "bob"}})
