@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"strings"
 	"time"
 
@@ -154,6 +155,7 @@ func (p *pull) pages(ctx context.Context, base, filter string, attributes []stri
 	paging := ldap.NewControlPaging(uint32(p.s.cfg.PageSize))
 	req := ldap.NewSearchRequest(base, ldap.ScopeWholeSubtree, ldap.NeverDerefAliases, 0, 0, false, filter, attributes,
 		append([]ldap.Control{paging}, controls...))
+	seen := newRound()
 	for empty := 0; ; {
 		var res *ldap.SearchResult
 		err := p.c.wire.patient(p.s.cfg.Timeout, func() (err error) {
@@ -168,6 +170,9 @@ func (p *pull) pages(ctx context.Context, base, filter string, attributes []stri
 		}
 		if err := p.c.elsewhere(res.Referrals); err != nil {
 			return err
+		}
+		if seen.again(res.Entries) {
+			return errors.New("the server gives the same page again and again")
 		}
 		for _, e := range res.Entries {
 			if err := do(e); err != nil {
@@ -186,6 +191,37 @@ func (p *pull) pages(ctx context.Context, base, filter string, attributes []stri
 		}
 		paging.SetCookie(next.Cookie)
 	}
+}
+
+// round notices that pages come round again. An entry is on one page only, but cookies say
+// nothing: some servers give the same one with every page. It compares with one page, the latest whose number is a
+// power of two, which finds a circle of any length (R. P. Brent, 1980).
+type round struct {
+	seed     maphash.Seed
+	page     uint64 // of the page that is compared with
+	n, until int    // pages; after how many another one is compared with
+}
+
+func newRound() *round { return &round{seed: maphash.MakeSeed(), until: 1} }
+
+func (r *round) again(entries []*ldap.Entry) bool {
+	if len(entries) == 0 {
+		return false
+	}
+	var h maphash.Hash
+	h.SetSeed(r.seed)
+	for _, e := range entries {
+		h.WriteString(e.DN)
+		h.WriteByte(0)
+	}
+	page := h.Sum64()
+	if r.n > 0 && page == r.page {
+		return true
+	}
+	if r.n++; r.n == r.until {
+		r.page, r.until = page, 2*r.until
+	}
+	return false
 }
 
 // maxEmptyPages bounds the pages that have nobody: a server may give some (it looked for its
