@@ -91,6 +91,10 @@ func (s *Source) Name() string { return s.name }
 // State says what the source answers from.
 func (s *Source) State() watch.State { return s.file.State() }
 
+// Look reads the file now, if it has changed, and says what the source answers from then. The error is
+// that of watch.File.Look.
+func (s *Source) Look(ctx context.Context) (watch.State, error) { return s.file.Look(ctx) }
+
 // Warnings are about lines that are allowed and probably not meant.
 func (s *Source) Warnings() []*watch.Mistake { return s.file.Get().warnings }
 

@@ -325,7 +325,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, n, err := parser(kind, "file", same, slog.New(slog.DiscardHandler))(strings.NewReader(text), lines)
+		c, n, err := parser(kind, "file", same, slog.New(slog.DiscardHandler))(&watch.Text{Reader: strings.NewReader(text), Lines: lines})
 		if err != nil {
 			var m *watch.Mistake
 			if !errors.As(err, &m) || m.Line < 1 || m.Line > lines || strings.ContainsFunc(err.Error(), func(r rune) bool { return r < ' ' && r != '\n' }) {

@@ -57,12 +57,12 @@ type reader struct {
 }
 
 func parser(kind Kind, path string, canonical func(string) string, log *slog.Logger) watch.Parser[content] {
-	return func(in io.Reader, lines int) (*content, int, error) {
+	return func(in *watch.Text) (*content, int, error) {
 		r := &reader{
-			content: &content{path: path, keys: table.New(lines)}, canonical: canonical,
+			content: &content{path: path, keys: table.New(in.Lines)}, canonical: canonical,
 			index: map[action]uint16{}, warned: map[string]bool{}, domains: map[string]struct{}{},
 		}
-		if err := r.all(kind, in, lines); err != nil {
+		if err := r.all(kind, in, in.Lines); err != nil {
 			return nil, 0, err
 		}
 		for _, w := range r.warnings {

@@ -5,28 +5,19 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/crc32"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
 
 	"backstop/internal/directory/snapshot"
+	"backstop/internal/directory/watch"
 )
-
-// settled is how long after its last change a file can no longer be changed again at what its
-// times call the same moment. File systems count in steps of up to two seconds (FAT).
-const settled = 3 * time.Second
-
-// fresh says whether the file is not settled yet. A clock that is behind the file's finds it fresh.
-func fresh(info fs.FileInfo, now time.Time) bool {
-	return now.UnixNano()-max(info.ModTime().UnixNano(), changed(info)) < int64(settled)
-}
 
 // suffix ends the name of a kept set.
 const suffix = ".recipients"
@@ -36,9 +27,8 @@ var errStale = errors.New("it was made of another text, or by another version of
 // origin names all on which the set depends: which text, which aliases, and whose
 // rules of reading and folding. A set of the same origin is the same set.
 func origin(path string, info fs.FileInfo, o *Options) string {
-	s := stampOf(info)
 	return fmt.Sprintf("list %q: %d octets, written %d, changed %d, inode %d; %s; read by %s",
-		path, s.size, s.mtime, changed(info), s.ino, aliasesOf(o), thisProgram())
+		path, info.Size(), info.ModTime().UnixNano(), watch.Changed(info), watch.Inode(info), aliasesOf(o), thisProgram())
 }
 
 func aliasesOf(o *Options) string {
@@ -70,27 +60,28 @@ func keptFile(path string, o *Options) string {
 	return filepath.Join(o.Keep, hex.EncodeToString(sum[:12])+suffix)
 }
 
-// kept is read, from what was kept of the text as it is now. Where it
-// cannot be used the text must be read: that is never wrong, only slower.
-func (l *List) kept() (reading, error) {
-	if l.opts.Keep == "" {
-		return reading{}, fs.ErrNotExist
+// shelf keeps the sets of a list in the folder Options.Keep.
+type shelf struct {
+	path string
+	opts *Options
+}
+
+// Kept opens what was kept.
+func (k *shelf) Kept(info fs.FileInfo) (*snapshot.Set, int, time.Time, error) {
+	if k.opts.Keep == "" {
+		return nil, 0, time.Time{}, fs.ErrNotExist
 	}
-	info, err := os.Stat(l.path)
-	if err != nil {
-		return reading{}, err
-	}
-	path, want := keptFile(l.path, &l.opts), origin(l.path, info, &l.opts)
+	path, want := keptFile(k.path, k.opts), origin(k.path, info, k.opts)
 	s, err := openKept(path, want)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errStale), errors.Is(err, snapshot.ErrVersion):
-		l.opts.Logger.Debug("the text of a list is read, for there is nothing kept of it", "file", l.path, "kept", path, "reason", err.Error())
-		return reading{}, err
+		k.opts.Logger.Debug("the text of a list is read, for there is nothing kept of it", "file", k.path, "kept", path, "reason", err.Error())
+		return nil, 0, time.Time{}, err
 	case err != nil:
-		l.opts.Logger.Warn("what was kept of a list cannot be used, so its text is read", "file", l.path, "kept", path, "error", err)
-		return reading{}, err
+		k.opts.Logger.Warn("what was kept of a list cannot be used, so its text is read", "file", k.path, "kept", path, "error", err)
+		return nil, 0, time.Time{}, err
 	}
-	return reading{set: s, stamp: stampOf(info)}, nil
+	return s, s.Len(), s.Made(), nil
 }
 
 func openKept(path, want string) (*snapshot.Set, error) {
@@ -111,46 +102,29 @@ func openKept(path, want string) (*snapshot.Set, error) {
 	return s, nil
 }
 
-// keep writes the set in force to the folder, once its text has settled.
-func (l *List) keep() {
-	if !l.unkept {
+// Keep writes the set to the folder.
+func (k *shelf) Keep(s *snapshot.Set) {
+	if k.opts.Keep == "" {
 		return
 	}
-	info, err := os.Stat(l.path)
-	if err != nil || stampOf(info) != l.seen || l.State().Err != nil {
-		return // the text is another by now, which will be looked at
-	}
-	if fresh(info, l.opts.Now()) {
-		return // the next tick will do
-	}
-	if l.young && !l.same() {
-		l.look() // it was changed at the very moment, and its times do not tell
-		return
-	}
-	l.unkept = false
-	err = os.MkdirAll(l.opts.Keep, 0o700)
+	err := os.MkdirAll(k.opts.Keep, 0o700)
 	if err == nil {
-		err = l.set.Load().Write(keptFile(l.path, &l.opts))
+		err = s.Write(keptFile(k.path, k.opts))
 	}
 	if err != nil {
-		l.opts.Logger.Warn("a list cannot be kept, so its text will be read at the next start", "file", l.path, "error", err)
+		k.opts.Logger.Warn("a list cannot be kept, so its text will be read at the next start", "file", k.path, "error", err)
 	}
-	l.opts.Kept(err)
+	k.opts.Kept(err)
 }
 
-// same says whether the text is still the one that was read.
-func (l *List) same() bool {
-	f, err := os.Open(l.path)
-	if err != nil {
-		return false
+// large is the size in octets from which the memory of a set is not left to the next collection, which may be minutes away.
+const large = 16 << 20
+
+// Replaced gives the memory of a large set back.
+func (k *shelf) Replaced(old *snapshot.Set) {
+	if old.Size() >= large {
+		runtime.GC() // which finds out that nobody looks into it any more
 	}
-	defer f.Close()
-	hash := crc32.New(castagnoli)
-	if _, err := io.Copy(hash, f); err != nil {
-		return false
-	}
-	l.young = false
-	return hash.Sum32() == l.sum
 }
 
 // Prune deletes from the folder what was kept of lists other than these, and what a crash left

@@ -13,6 +13,7 @@ import (
 
 	"backstop/internal/directory"
 	"backstop/internal/directory/snapshot"
+	"backstop/internal/directory/watch"
 	"backstop/internal/evidence"
 	"backstop/internal/mail"
 
@@ -135,7 +136,7 @@ func TestNoFile(t *testing.T) {
 	}
 	empty := filepath.Join(dir, "empty")
 	write(t, empty, "")
-	if _, err := Open(empty, Options{}); !errors.Is(err, errEmpty) {
+	if _, err := Open(empty, Options{}); !errors.Is(err, watch.ErrEmpty) {
 		t.Errorf("%v", err)
 	}
 }
@@ -211,7 +212,7 @@ func TestChangesAreNoticedByEvent(t *testing.T) {
 	knows("eve")
 
 	write(t, path, "")
-	until(t, looks, "cut to nothing", bad(errEmpty))
+	until(t, looks, "cut to nothing", bad(watch.ErrEmpty))
 	knows("eve")
 
 	if err := os.Remove(path); err != nil {
@@ -279,63 +280,6 @@ func TestSymbolicLink(t *testing.T) {
 	until(t, looks, "a link on the way was changed", good(2))
 }
 
-// Without events a changed file is read at the second tick that finds it so.
-func TestChangesAreNoticedByTheClock(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "list")
-	write(t, path, "ann@example.com\n")
-	looks := 0
-	l, err := Open(path, Options{Ticks: make(chan time.Time), NoEvents: true, Changed: func(State) { looks++ }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close() // the test is the clock
-	after := func(ticks int) State {
-		for range ticks {
-			l.tick()
-		}
-		return l.State()
-	}
-	if after(3); looks != 0 {
-		t.Error("a file that did not change was read")
-	}
-	write(t, path, "ann@example.com\nbob@example.com\n")
-	if s := after(1); s.Entries != 1 {
-		t.Errorf("read at once, perhaps by halves: %+v", s)
-	}
-	if s := after(1); s.Entries != 2 {
-		t.Errorf("not read at the second tick: %+v", s)
-	}
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range 5 {
-		for _, half := range []string{fmt.Sprintf("u%d@exam", i), "ple.com\n"} {
-			if _, err := f.WriteString(half); err != nil {
-				t.Fatal(err)
-			}
-			if s := after(1); s.Entries != 2 {
-				t.Fatalf("read while it was growing: %+v", s)
-			}
-		}
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if s := after(1); s.Entries != 7 {
-		t.Errorf("not read once it had stopped growing: %+v", s)
-	}
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	if s := after(2); !errors.Is(s.Err, fs.ErrNotExist) || l.Known("u4@example.com") != evidence.Exists {
-		t.Errorf("vanished: %+v", s)
-	}
-	if after(3); looks != 3 {
-		t.Errorf("looked %d times, want once for each change", looks)
-	}
-}
-
 // The short way through the parser beside the long one.
 func TestPlainLines(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -354,7 +298,7 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte("ann@example.com # x\n\"a b\"@example.com\r\nlocal\n"))
 	f.Add([]byte("\ufeffann\nann@[192.0.2.1]\n\\\n\"\\"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		lines, err := countLines(bytes.NewReader(data))
+		lines, err := watch.CountLines(bytes.NewReader(data))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -409,7 +353,7 @@ func BenchmarkUnknownAmongAMillion(b *testing.B) {
 			b.Fatal("found")
 		}
 	}
-	b.ReportMetric(float64(l.set.Load().Size())/1e6, "B/entry")
+	b.ReportMetric(float64(l.file.Get().Size())/1e6, "B/entry")
 }
 
 // The whole way of a refusal: chain, list, and what the verdict is given.
@@ -442,7 +386,7 @@ func BenchmarkRefusalByAMillion(b *testing.B) {
 func BenchmarkOpenAMillion(b *testing.B) {
 	path := million(b, 1_000_000)
 	for b.Loop() {
-		if _, err := read(path, &Options{Now: time.Now}); err != nil {
+		if _, err := watch.Read(path, parser(path, &Options{})); err != nil {
 			b.Fatal(err)
 		}
 	}

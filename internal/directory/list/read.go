@@ -1,13 +1,9 @@
 package list
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
-	"os"
 	"strings"
 
 	"backstop/internal/directory/book"
@@ -24,88 +20,23 @@ const (
 	maxMistakes = 10
 )
 
-var (
-	errChanged = errors.New("it was changed while it was read")
-	errEmpty   = errors.New("it is empty, so everybody would be refused; if that is meant, write a comment into it")
-)
-
-// stamp is what tells one content of a file from another without reading it.
-type stamp struct {
-	size, mtime int64
-	dev, ino    uint64
-	exists      bool
-}
-
-// reading is one look at the text.
-type reading struct {
-	set   *snapshot.Set // nil: it is not good
-	stamp stamp
-	sum   uint32 // CRC-32C of the text
-	young bool   // it was read so soon after it was written that another change could have the same times
-}
-
-// read makes a set of the file, and says which content it read, also with an
-// error. The error wraps a *Mistake for each bad line, up to ten.
-func read(path string, o *Options) (reading, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return reading{}, err
-	}
-	defer f.Close()
-	now := o.Now()
-	info, err := f.Stat()
-	if err != nil {
-		return reading{}, err
-	}
-	if info.IsDir() {
-		return reading{}, fmt.Errorf("%s is a folder, not a file", path)
-	}
-	r := reading{stamp: stampOf(info), young: fresh(info, now)}
-	if info.Size() == 0 { // a copy that failed, far more often than a wish
-		return r, fmt.Errorf("%s: %w", path, errEmpty)
-	}
-	lines, err := countLines(f)
-	if err != nil {
-		return r, err
-	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return r, fmt.Errorf("%s must be a plain file: %w", path, err)
-	}
-	b, err := snapshot.NewBuilder(snapshot.Key{}, lines)
-	if err != nil {
-		return r, err
-	}
-	defer b.Discard()
-	hash := crc32.New(castagnoli)
-	text := reader{path: path, aliases: o.Aliases, to: b}
-	err = text.all(io.TeeReader(f, hash), lines)
-	after, statErr := f.Stat()
-	switch {
-	case statErr != nil:
-		return r, statErr
-	case r.stamp != stampOf(after):
-		return r, fmt.Errorf("%s: %w", path, errChanged)
-	case err != nil:
-		return r, err
-	}
-	r.sum = hash.Sum32()
-	r.set, err = b.Finish(origin(path, info, o), now)
-	return r, err
-}
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-func countLines(f io.Reader) (int, error) {
-	buf := make([]byte, 256<<10)
-	for n := 1; ; {
-		k, err := f.Read(buf)
-		n += bytes.Count(buf[:k], []byte{'\n'})
-		if err == io.EOF {
-			return n, nil
-		}
+// parser makes a set of the file. Its error wraps a *Mistake for each bad line, up to ten.
+func parser(path string, o *Options) watch.Parser[snapshot.Set] {
+	return func(in *watch.Text) (*snapshot.Set, int, error) {
+		b, err := snapshot.NewBuilder(snapshot.Key{}, in.Lines)
 		if err != nil {
-			return 0, err
+			return nil, 0, err
 		}
+		defer b.Discard()
+		text := reader{path: path, aliases: o.Aliases, to: b}
+		if err := text.all(in, in.Lines); err != nil {
+			return nil, 0, err
+		}
+		set, err := b.Finish(origin(path, in.Info, o), in.Begun)
+		if err != nil {
+			return nil, 0, err
+		}
+		return set, set.Len(), nil
 	}
 }
 
@@ -119,30 +50,19 @@ type reader struct {
 }
 
 // all reads the file, whose lines were counted as many.
-func (r *reader) all(f io.Reader, lines int) error {
-	in := bufio.NewReaderSize(f, 256<<10)
-	for {
-		line, err := in.ReadSlice('\n')
-		if err != nil && err != io.EOF && err != bufio.ErrBufferFull {
-			return err
-		}
-		if len(line) > 0 {
-			if r.line++; r.line > lines {
-				return fmt.Errorf("%s: %w", r.path, errChanged)
-			}
-			r.one(bytes.TrimSuffix(line, []byte{'\n'}))
-		}
-		for err == bufio.ErrBufferFull { // one() has complained already
-			_, err = in.ReadSlice('\n')
-		}
-		if len(r.mistakes) == maxMistakes || err == io.EOF {
-			return errors.Join(r.mistakes...)
-		}
+func (r *reader) all(in io.Reader, lines int) error {
+	err := watch.EachLine(in, lines, func(n int, line []byte) bool {
+		r.line = n
+		r.one(line)
+		return len(r.mistakes) < maxMistakes
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.path, err)
 	}
+	return errors.Join(r.mistakes...)
 }
 
 func (r *reader) one(line []byte) {
-	line = bytes.TrimSuffix(line, []byte{'\r'})
 	if isPlain(line, r.domain) {
 		r.to.AddBytes(line)
 		return
@@ -151,11 +71,7 @@ func (r *reader) one(line []byte) {
 		r.wrong("the line is longer than %d octets", maxLine)
 		return
 	}
-	text := string(line)
-	if r.line == 1 {
-		text = strings.TrimPrefix(text, "\ufeff") // a byte order mark, as editors on Windows leave it
-	}
-	text = strings.TrimSpace(book.WithoutComment(text))
+	text := strings.TrimSpace(book.WithoutComment(string(line)))
 	if text == "" {
 		return
 	}

@@ -5,9 +5,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 var (
@@ -17,14 +20,31 @@ var (
 	ErrEmpty = errors.New("it is empty, so everybody would be refused; if that is meant, write a comment into it")
 )
 
-// Parser makes a T of the file's text, and says how many entries that has. lines is
-// how many lines the file has at most.
-type Parser[T any] func(in io.Reader, lines int) (content *T, entries int, err error)
+// Text is a file that is read.
+type Text struct {
+	io.Reader
+	Lines int         // at most
+	Info  fs.FileInfo // from before it was read
+	Begun time.Time   // when the reading began
+}
+
+// Parser makes a T of a file's text, and says how many entries that has.
+type Parser[T any] func(in *Text) (content *T, entries int, err error)
 
 // Read reads the file once.
 func Read[T any](path string, parse Parser[T]) (*T, error) {
-	content, _, _, err := read(path, parse)
-	return content, err
+	r, err := read(path, parse, time.Now())
+	return r.content, err
+}
+
+// reading is what came of reading a file.
+type reading[T any] struct {
+	content *T // nil: it is not good
+	entries int
+	begun   time.Time
+	stamp   stamp
+	sum     uint32 // CRC-32C of the text
+	young   bool   // it was read so soon after it was written that another change could have the same times
 }
 
 // stamp is what tells one content of a file from another without reading it.
@@ -34,41 +54,56 @@ type stamp struct {
 	exists      bool
 }
 
-func read[T any](path string, parse Parser[T]) (*T, int, stamp, error) {
+// read reads the file, and says which content it read, also with an error.
+func read[T any](path string, parse Parser[T], now time.Time) (reading[T], error) {
+	r := reading[T]{begun: now}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, 0, stamp{}, err
+		return r, err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, 0, stamp{}, err
+		return r, err
 	}
-	before := stampOf(info)
 	if info.IsDir() {
-		return nil, 0, stamp{}, fmt.Errorf("%s is a folder, not a file", path)
+		return r, fmt.Errorf("%s is a folder, not a file", path)
 	}
+	r.stamp, r.young = stampOf(info), fresh(info, now)
 	if info.Size() == 0 { // a copy that failed, far more often than a wish
-		return nil, 0, before, fmt.Errorf("%s: %w", path, ErrEmpty)
+		return r, fmt.Errorf("%s: %w", path, ErrEmpty)
 	}
 	lines, err := CountLines(f)
 	if err != nil {
-		return nil, 0, before, err
+		return r, err
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return nil, 0, before, fmt.Errorf("%s must be a plain file: %w", path, err)
+		return r, fmt.Errorf("%s must be a plain file: %w", path, err)
 	}
-	content, n, err := parse(f, lines)
-	info, statErr := f.Stat()
+	hash := crc32.New(castagnoli)
+	content, n, err := parse(&Text{Reader: io.TeeReader(f, hash), Lines: lines, Info: info, Begun: now})
+	after, statErr := f.Stat()
 	switch {
 	case statErr != nil:
-		return nil, 0, before, statErr
-	case before != stampOf(info):
-		return nil, 0, before, fmt.Errorf("%s: %w", path, ErrChanged)
+		return r, statErr
+	case r.stamp != stampOf(after):
+		return r, fmt.Errorf("%s: %w", path, ErrChanged)
 	case err != nil:
-		return nil, 0, before, err
+		return r, err
 	}
-	return content, n, before, nil
+	r.content, r.entries, r.sum = content, n, hash.Sum32()
+	return r, nil
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// settled is how long after its last change a file can no longer be changed again at what its
+// times call the same moment. File systems count in steps of up to two seconds (FAT).
+const settled = 3 * time.Second
+
+// fresh says whether the file is not settled yet. A clock that is behind the file's finds it fresh.
+func fresh(info fs.FileInfo, now time.Time) bool {
+	return now.UnixNano()-max(info.ModTime().UnixNano(), Changed(info)) < int64(settled)
 }
 
 // CountLines counts the line ends, and one more for a line without.

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"path/filepath"
@@ -39,9 +40,11 @@ type State struct {
 type File[T any] struct {
 	path    string
 	parse   Parser[T]
+	keeper  Keeper[T] // nil: nothing is kept
 	opts    Options
 	content atomic.Pointer[T]
 	state   atomic.Pointer[State]
+	asked   chan chan error // of Look
 	end     chan struct{}
 	done    sync.WaitGroup
 	once    sync.Once
@@ -50,7 +53,13 @@ type File[T any] struct {
 	seen   stamp  // the content that was last read, good or bad
 	last   stamp  // the content at the last tick
 	target string // the file behind the symbolic links, taken before it was read
+	unkept bool   // the content in force is to be kept
+	sum    uint32 // of the text of the content in force
+	young  bool   // see reading
 }
+
+// ErrClosed is the error of Look after Close.
+var ErrClosed = errors.New("the file is no longer watched")
 
 // pollEvery is how often a file is looked at without an event.
 const pollEvery = 30 * time.Second
@@ -58,8 +67,12 @@ const pollEvery = 30 * time.Second
 // Open reads the file and begins to watch it. The error is the parser's, or says why
 // the file cannot be read.
 func Open[T any](path string, parse Parser[T], opts Options) (*File[T], error) {
+	return open(path, parse, nil, opts)
+}
+
+func open[T any](path string, parse Parser[T], keeper Keeper[T], opts Options) (*File[T], error) {
 	opts.fill()
-	f := &File[T]{path: path, parse: parse, opts: opts, end: make(chan struct{})}
+	f := &File[T]{path: path, parse: parse, keeper: keeper, opts: opts, asked: make(chan chan error), end: make(chan struct{})}
 	var l *listener
 	if !opts.NoEvents {
 		// Before the first reading, so that no change falls between the two.
@@ -69,14 +82,18 @@ func Open[T any](path string, parse Parser[T], opts Options) (*File[T], error) {
 		}
 	}
 	f.target = target(path)
-	content, n, seen, err := read(path, parse)
-	if err != nil {
-		l.close()
-		return nil, err
+	r, ok := f.kept()
+	if !ok {
+		var err error
+		if r, err = read(path, parse, opts.Now()); err != nil {
+			l.close()
+			return nil, err
+		}
+		f.unkept = keeper != nil
 	}
-	f.seen, f.last = seen, seen
-	f.content.Store(content)
-	f.state.Store(&State{Path: path, Entries: n, Read: opts.Now()})
+	f.seen, f.last, f.sum, f.young = r.stamp, r.stamp, r.sum, r.young
+	f.content.Store(r.content)
+	f.state.Store(&State{Path: path, Entries: r.entries, Read: r.begun})
 	f.done.Go(func() { f.follow(l) })
 	return f, nil
 }
@@ -118,9 +135,13 @@ func (f *File[T]) follow(l *listener) {
 		ticks = t.C
 	}
 	for {
+		f.keep()
 		select {
 		case <-f.end:
 			return
+		case answer := <-f.asked:
+			f.target = target(f.path)
+			answer <- f.lookAnew()
 		case e, ok := <-l.events():
 			if !ok { // the folder is gone; the clock goes on, and finds it again
 				l.close()
@@ -152,25 +173,53 @@ func (f *File[T]) tick() {
 	}
 }
 
-// look reads the file, and takes it over when it is good.
-func (f *File[T]) look() {
-	old := f.State()
-	content, n, seen, err := read(f.path, f.parse)
-	if errors.Is(err, ErrChanged) {
-		return // whoever writes it has not finished: that will be another event
+// Look reads the file now, if it has changed, and says what is in force then. The error
+// is ctx's, ErrClosed, or wraps ErrChanged: whoever writes the file has not finished.
+func (f *File[T]) Look(ctx context.Context) (State, error) {
+	answer := make(chan error, 1)
+	select {
+	case f.asked <- answer:
+		return f.answered(<-answer)
+	case <-f.end:
+		return f.answered(ErrClosed)
+	case <-ctx.Done():
+		return f.answered(ctx.Err())
 	}
-	f.seen = seen
+}
+
+func (f *File[T]) answered(err error) (State, error) { return f.State(), err }
+
+// lookAnew is look, unless the file in force is still there as it was.
+func (f *File[T]) lookAnew() error {
+	if stampFile(f.path) == f.seen && f.State().Err == nil && (!f.young || f.same()) {
+		return nil
+	}
+	return f.look()
+}
+
+// look reads the file, and takes it over when it is good. The error wraps ErrChanged.
+func (f *File[T]) look() error {
+	old := f.State()
+	r, err := read(f.path, f.parse, f.opts.Now())
+	if errors.Is(err, ErrChanged) {
+		return err // whoever writes it has not finished: that will be another event
+	}
+	f.seen = r.stamp
 	if err != nil {
 		old.Err = err
 		f.state.Store(&old)
 		f.opts.Logger.Error("a changed "+f.opts.What+" was not taken over; the one before it stays in force",
 			"file", f.path, "entries", old.Entries, "error", err)
 		f.opts.Changed(old)
-		return
+		return nil
 	}
-	f.content.Store(content)
-	state := State{Path: f.path, Entries: n, Read: f.opts.Now()}
+	if before := f.content.Swap(r.content); f.keeper != nil {
+		f.keeper.Replaced(before)
+	}
+	f.unkept, f.sum, f.young = f.keeper != nil, r.sum, r.young
+	state := State{Path: f.path, Entries: r.entries, Read: r.begun}
 	f.state.Store(&state)
-	f.opts.Logger.Info("a changed "+f.opts.What+" was taken over", "file", f.path, "entries", n, "before", old.Entries)
+	f.opts.Logger.Info("a changed "+f.opts.What+" was taken over", "file", f.path, "entries", r.entries, "before", old.Entries)
 	f.opts.Changed(state)
+	return nil
 }

@@ -3,7 +3,6 @@ package watch
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -24,9 +23,9 @@ func write(t testing.TB, path, text string) {
 }
 
 // countLine is a parser to whom every line is an entry.
-func countLine(in io.Reader, lines int) (*int, int, error) {
+func countLine(in *Text) (*int, int, error) {
 	n := 0
-	err := EachLine(in, lines, func(int, []byte) bool { n++; return true })
+	err := EachLine(in, in.Lines, func(int, []byte) bool { n++; return true })
 	return &n, n, err
 }
 

@@ -1,13 +1,13 @@
-package list
+package watch
 
 import (
 	"io/fs"
 	"syscall"
 )
 
-// changed is when the kernel saw the file change last, nanoseconds since 1970. Other than the time of the
+// Changed is when the kernel saw the file change last, nanoseconds since 1970. Other than the time of the
 // content nobody can set it back, as cp -p and touch -r do.
-func changed(info fs.FileInfo) int64 {
+func Changed(info fs.FileInfo) int64 {
 	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
 		return sys.Ctim.Nano()
 	}

@@ -1,7 +1,0 @@
-//go:build !linux
-
-package list
-
-import "io/fs"
-
-func changed(fs.FileInfo) int64 { return 0 }
