@@ -20,7 +20,8 @@ func (a *app) directorySync() *cobra.Command {
 		Use:   "sync [SOURCE]…",
 		Short: "Refresh the sources that answer from a copy or a file, now",
 		Long: "Has the running daemon pull what has changed, for sources with mode = \"sync\", and\n" +
-			"read the files of lists and maps again; of no SOURCE, all of them.\n\n" +
+			"read the files of lists and maps, where they have changed; of no SOURCE, all of them.\n" +
+			"A SOURCE is called as `backstop status` calls it: corp, list:FILE.\n\n" +
 			"A pull by which a domain would lose more than a fifth of its recipients is held\n" +
 			"back, and the copy before it stays: look at the directory first, and if it is right,\n" +
 			"repeat with --confirm.\n\n" +

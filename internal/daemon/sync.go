@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"backstop/internal/directory/synced"
+	"backstop/internal/directory/watch"
 )
 
 // SyncResult is how the refreshing of one source went.
@@ -64,6 +65,16 @@ func (s *setup) refreshers(names []string) ([]refresher, error) {
 			all[name] = refresher{name, p.pull}
 		}
 	}
+	files := map[string]looks{}
+	for _, l := range s.lists {
+		files[l.Name()] = append(files[l.Name()], l)
+	}
+	for _, m := range s.maps {
+		files[m.Name()] = append(files[m.Name()], m)
+	}
+	for name, l := range files {
+		all[name] = refresher{name, l.refresh}
+	}
 	known := make([]string, 0, len(all))
 	for name := range all {
 		known = append(known, name)
@@ -109,6 +120,29 @@ func (p *plug) pull(ctx context.Context, confirm bool) SyncResult {
 	if err != nil && !errors.Is(err, synced.ErrHeld) {
 		out.Error = err.Error()
 	}
+	return out
+}
+
+// looks are the readings of one file: domains with other aliases have their own.
+type looks []interface {
+	State() watch.State
+	Look(context.Context) (watch.State, error)
+}
+
+// refresh has the file read where it has changed.
+func (l looks) refresh(ctx context.Context, _ bool) SyncResult {
+	began := time.Now()
+	var out SyncResult
+	for _, f := range l {
+		before := f.State()
+		now, err := f.Look(ctx)
+		out.Before, out.Entries = before.Entries, now.Entries
+		out.Changed = out.Changed || !now.Read.Equal(before.Read)
+		if err = errors.Join(err, now.Err); err != nil {
+			out.Error = err.Error()
+		}
+	}
+	out.Seconds = time.Since(began).Seconds()
 	return out
 }
 
