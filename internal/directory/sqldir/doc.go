@@ -38,7 +38,8 @@
 // a column of numbers by the number at its beginning: use text columns.
 //
 // A question that was given up is cancelled at PostgreSQL; MySQL works on it to its end. SQLite
-// can be stopped on its way to the first row only: a listing that computes between two rows is waited for.
+// can be stopped on its way to the first row only: a listing that computes between two rows is left to itself,
+// and none is begun before it ends.
 // A server that breaks off its answers where MySQL's driver does not expect it may leave a goroutine behind
 // (the greeting is checked, what follows is not). SQLite in WAL mode makes its -shm file beside the database where there is none, so the
 // folder must be writable, or another program must have the database open.

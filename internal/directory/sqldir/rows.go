@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"backstop/internal/directory"
@@ -96,6 +97,9 @@ func (s *Source) Full(ctx context.Context, into directory.Copy) (directory.Pulle
 	case l.refused != nil: // by who takes it, which is no fault of the database
 		return directory.Pulled{}, l.refused
 	case err == nil:
+		if l.rows == 0 {
+			l.first = s.cfg.Now()
+		}
 		s.gate.Answered(l.first.Sub(began))
 		return directory.Pulled{}, nil
 	case ctx.Err() != nil:
@@ -116,10 +120,14 @@ func (s *Source) Changes(context.Context, []byte, directory.Copy) (directory.Pul
 
 // listing is one run of a query that lists.
 type listing struct {
-	source  *Source
-	into    directory.Copy
+	source   *Source
+	into     directory.Copy
+	patience *time.Timer // ends the listing when no row comes
+
+	mu      sync.Mutex
+	left    bool // nobody waits for rows any more
 	rows    int
-	first   time.Time // when the first row came
+	first   time.Time // when the first row came; zero: there was none
 	refused error     // what into said
 }
 
@@ -138,18 +146,56 @@ func (l *listing) run(ctx context.Context) error {
 	return err
 }
 
-func (l *listing) once(ctx context.Context) (err error) {
+// once puts the query.
+func (l *listing) once(ctx context.Context) error {
 	s := l.source
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	patience := time.AfterFunc(s.cfg.Timeout, func() { cancel(context.DeadlineExceeded) })
-	defer patience.Stop()
+	l.patience = time.AfterFunc(s.cfg.Timeout, func() { cancel(context.DeadlineExceeded) })
+	defer l.patience.Stop()
+	err := l.apart(ctx)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return err
+}
+
+// apart reads the rows in a goroutine of its own where the database is a file. SQLite cannot be
+// stopped while it computes what the next row is, which a query with a slip may do for ever. Then it is left to
+// itself with its connection, and no listing begins before it has ended.
+func (l *listing) apart(ctx context.Context) error {
+	s := l.source
+	if s.engine.file == "" {
+		return l.read(ctx)
+	}
+	select {
+	case s.listing <- struct{}{}:
+	default:
+		return errors.New("the listing before this one was given up, and SQLite computes on: look at the query")
+	}
+	ended := make(chan error, 1)
+	go func() {
+		err := l.read(ctx)
+		<-s.listing
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.left = true
+	return ctx.Err()
+}
+
+// read hands on the rows.
+func (l *listing) read(ctx context.Context) (err error) {
+	s := l.source
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("what the database sends is not understood: %v", p)
-		}
-		if err != nil && ctx.Err() != nil {
-			err = context.Cause(ctx)
 		}
 	}()
 	rows, err := s.db.QueryContext(ctx, s.question.text)
@@ -166,27 +212,35 @@ func (l *listing) once(ctx context.Context) (err error) {
 	}
 	var address sql.NullString
 	for rows.Next() {
-		patience.Stop()
-		if l.rows++; l.rows == 1 {
-			l.first = s.cfg.Now()
-		}
 		if err := rows.Scan(&address); err != nil {
 			return err
 		}
-		if address.Valid {
-			if l.refused = l.into.Take("", address.String); l.refused != nil {
-				return l.refused
-			}
+		if err := l.row(ctx, address); err != nil {
+			return err
 		}
-		patience.Reset(s.cfg.Timeout)
 	}
 	if err := rows.Err(); err != nil {
 		return err
 	}
-	if l.rows == 0 {
-		l.first = s.cfg.Now()
-	}
 	return ctx.Err() // a listing that was given up is never taken for a short one
+}
+
+// row takes one row, unless nobody waits for it any more.
+func (l *listing) row(ctx context.Context, address sql.NullString) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.left {
+		return ctx.Err()
+	}
+	l.patience.Stop()
+	defer l.patience.Reset(l.source.cfg.Timeout)
+	if l.rows++; l.rows == 1 {
+		l.first = l.source.cfg.Now()
+	}
+	if address.Valid {
+		l.refused = l.into.Take("", address.String)
+	}
+	return l.refused
 }
 
 // maxDetail bounds what is passed on of a database's words, in octets.

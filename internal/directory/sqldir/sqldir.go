@@ -62,6 +62,7 @@ type Source struct {
 	guard    *guard
 	db       *sql.DB
 	gate     *health.Gate
+	listing  chan struct{} // held by a listing of a file, until it has really ended
 }
 
 var (
@@ -95,7 +96,8 @@ func New(cfg Config) (*Source, error) {
 	}
 	s := &Source{
 		cfg: cfg, engine: e, question: q,
-		guard: &guard{inner: e.connector, wires: e.wires, file: e.file, setup: e.setup, keep: e.keep},
+		guard:   &guard{inner: e.connector, wires: e.wires, file: e.file, setup: e.setup, keep: e.keep},
+		listing: make(chan struct{}, 1),
 	}
 	s.gate = health.NewGate(health.GateOptions{
 		Options:     health.Options{Timeout: cfg.Timeout, Logger: cfg.Logger, Now: cfg.Now, LookAt: "the query"},

@@ -29,7 +29,7 @@ func openSQLite(cfg *Config) (*engine, error) {
 		"_pragma": {fmt.Sprintf("busy_timeout(%d)", cfg.Timeout.Milliseconds()), "query_only(1)"},
 	}.Encode()}
 	return &engine{
-		dialect: sqlite, connector: &fileConnector{dsn: dsn.String()}, file: u.Path, keep: true,
+		dialect: sqlite, connector: &fileConnector{dsn: dsn.String(), driver: &lite.Driver{}}, file: u.Path, keep: true,
 		again: sqliteAgain, odd: sqliteOdd, describe: describeSQLite,
 	}, nil
 }
@@ -37,10 +37,10 @@ func openSQLite(cfg *Config) (*engine, error) {
 // fileConnector opens the file.
 type fileConnector struct {
 	dsn    string
-	driver lite.Driver
+	driver *lite.Driver
 }
 
-func (f *fileConnector) Driver() driver.Driver { return &f.driver }
+func (f *fileConnector) Driver() driver.Driver { return f.driver }
 
 func (f *fileConnector) Connect(context.Context) (driver.Conn, error) { return f.driver.Open(f.dsn) }
 

@@ -3,6 +3,8 @@ package sqldir
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -12,6 +14,8 @@ import (
 
 	"backstop/internal/directory/health"
 	"backstop/internal/evidence"
+
+	lite "modernc.org/sqlite"
 )
 
 // liteFile is a file as another program keeps it.
@@ -254,4 +258,45 @@ func TestSQLiteInjection(t *testing.T) {
 func TestSQLiteScanner(t *testing.T) {
 	l := users(t, "db")
 	compareScans(t, setup{url: l.url(), query: byEmail}.open(t), sqlite)
+}
+
+// TestSQLiteComputes: SQLite cannot be stopped on its way from one row to the next, and nobody waits for it.
+func TestSQLiteComputes(t *testing.T) {
+	computes, end := make(chan struct{}, 1), make(chan struct{})
+	lite.MustRegisterScalarFunction("computes", 0, func(*lite.FunctionContext, []driver.Value) (driver.Value, error) {
+		computes <- struct{}{}
+		<-end
+		return nil, nil
+	})
+	l := users(t, "db")
+	list := func() *Source {
+		s := setup{url: l.url(), query: "SELECT 'a@example.com' UNION ALL SELECT computes()", sync: true}.open(t)
+		s.guard.inner.(*fileConnector).driver = l.db.Driver().(*lite.Driver) // which knows the function
+		return s
+	}
+	for _, give := range []func(cancel context.CancelFunc, s *Source){
+		func(cancel context.CancelFunc, _ *Source) { cancel() },
+		func(_ context.CancelFunc, s *Source) { s.Close() },
+	} {
+		s := list()
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			<-computes
+			give(cancel, s)
+		}()
+		c := &taker{}
+		if _, err := s.Full(ctx, c); !errors.Is(err, context.Canceled) || len(c.got) != 1 {
+			t.Fatalf("%q: %v", c.got, err)
+		}
+		cancel()
+		if _, err := s.Full(t.Context(), c); err == nil || !strings.Contains(err.Error(), "computes on") && !strings.Contains(err.Error(), "closed") {
+			t.Errorf("two at a time: %v", err)
+		}
+		s.Close()
+		end <- struct{}{}
+		s.listing <- struct{}{} // it has ended
+		if len(c.got) != 1 {
+			t.Errorf("taken after the end: %q", c.got)
+		}
+	}
 }
