@@ -34,8 +34,9 @@ type Config struct {
 }
 
 const (
-	maxHeader = 64 << 10 // octets of an answer
-	maxBody   = 16 << 10 // read so that the connection can be used again
+	maxHeader = 64 << 10              // octets of an answer
+	maxBody   = 16 << 10              // octets that are read so that the connection can be used again
+	bodyTime  = 50 * time.Millisecond // and how long these may take
 )
 
 // Source asks one server. Its methods are called from many goroutines.
@@ -170,6 +171,8 @@ func (s *Source) get(ctx context.Context, key string) (int, error) {
 		u.RawQuery += "&"
 	}
 	u.RawQuery += "address=" + url.QueryEscape(key)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return 0, err
@@ -183,7 +186,9 @@ func (s *Source) get(ctx context.Context, key string) (int, error) {
 		return 0, err
 	}
 	defer resp.Body.Close()
-	// To the end if that is near; else the connection is closed. What becomes of it changes nothing.
+	// The status is the answer. The body is read to its end if that is near, so that the connection
+	// can be used again; else it is closed. What becomes of it changes nothing.
+	defer time.AfterFunc(bodyTime, cancel).Stop()
 	io.CopyN(io.Discard, resp.Body, maxBody+1)
 	return resp.StatusCode, nil
 }
