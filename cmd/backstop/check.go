@@ -38,8 +38,10 @@ func (a *app) check() *cobra.Command {
 		Short: "Read the configuration and say what is wrong, all of it",
 		Long: "Finds everything that serve would refuse, with line and column, and warns of what is\n" +
 			"allowed and probably not meant. Nobody is asked anything, except with --ask: then each\n" +
-			"source is asked about somebody who cannot exist, and each downstream about its\n" +
-			"postmaster. No mail is sent.",
+			"source is asked, for each domain, about somebody who cannot exist and about the\n" +
+			"postmaster, and each downstream about its postmaster. No mail is sent.\n\n" +
+			"The exit code is 0 when all is in order, and 1 when something is wrong, or with --ask\n" +
+			"when a source or downstream is down, or a source says yes to anybody.",
 		Example: "  backstop check --config ./backstop.toml\n  backstop check --ask",
 		Args:    wants(0, 0, "no argument"),
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -94,7 +96,7 @@ func (a *app) printReport(r checkReport, cfg *config.Config) error {
 		a.code = 1
 	}
 	for _, p := range r.Asked {
-		if p.State == "down" {
+		if p.State == "down" || p.State == "blind" {
 			a.code = 1
 		}
 	}

@@ -63,6 +63,10 @@ func closed(t *testing.T) string {
 
 func TestCheckAsksSourcesAndDownstreams(t *testing.T) {
 	up, down := mailServer(t), closed(t)
+	catchAll := filepath.Join(t.TempDir(), "map")
+	if err := os.WriteFile(catchAll, []byte("@example.com x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		relay, recipients string
 		code              int
@@ -71,7 +75,8 @@ func TestCheckAsksSourcesAndDownstreams(t *testing.T) {
 		"both answer":          {up, `"callahead"`, 0, []string{"source up", "downstream up"}},
 		"the relay is away":    {down, fmt.Sprintf(`"callahead:smtp://%s?tls=off"`, up), 1, []string{"source up", "downstream down"}},
 		"the source is away":   {up, fmt.Sprintf(`"callahead:smtp://%s?tls=off"`, down), 1, []string{"source down", "downstream up"}},
-		"a source is no proof": {up, `"anybody"`, 0, []string{"source blind", "downstream up"}},
+		"a source is no proof": {up, fmt.Sprintf(`"postmap:%s"`, catchAll), 1, []string{"source blind", "downstream up"}},
+		"no proof is wanted":   {up, `"anybody"`, 0, []string{"source up", "downstream up"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, out, errs := run(t, "check", "--ask", "--json", "--config", configured(t, c.relay, c.recipients))

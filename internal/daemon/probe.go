@@ -22,6 +22,8 @@ type Probed struct {
 	State  string  `json:"state"` // up, blind, down
 	Detail string  `json:"detail,omitempty"`
 	MS     float64 `json:"ms"`
+
+	odd bool // in order, as far as can be told, and worth a look
 }
 
 // Probe asks each domain's sources about somebody who cannot exist and, where they know nobody
@@ -30,29 +32,63 @@ type Probed struct {
 // (RFC 5321, 4.5.1). No mail is sent.
 func (d *Daemon) Probe(ctx context.Context) []Probed {
 	s := d.current.Load()
-	var all []Probed
-	asked := map[string]bool{}
-	add := func(p Probed) {
-		if !asked[p.Kind+p.Name] {
-			asked[p.Kind+p.Name] = true
-			all = append(all, p)
-		}
-	}
+	found := &probes{index: map[string]int{}}
 	for i := range s.cfg.Domains {
 		dom := s.domains[s.cfg.Routes.Find(s.cfg.Domains[i].Name)]
 		for _, p := range d.probeSources(ctx, s, dom) {
-			add(p)
+			found.add(p)
 		}
 		for _, src := range s.cfg.Domains[i].Sources {
-			if p := s.plugs[src.Name]; p != nil && p.copied != nil && !asked["source"+src.Name] {
-				add(p.probe(ctx))
+			if p := s.plugs[src.Name]; p != nil && p.copied != nil && !found.has("source", src.Name) {
+				found.add(p.probe(ctx))
 			}
 		}
-		if !asked["downstream"+dom.Relay.Name()] {
-			add(s.probeDownstream(ctx, dom))
+		if !found.down("downstream", dom.Relay.Name()) { // one that is away is away for all domains
+			found.add(s.probeDownstream(ctx, dom))
 		}
 	}
-	return all
+	return found.all
+}
+
+// probes are the worst that each source and downstream answered, in the order in which they were
+// met: one that is in order for one domain may be blind, or denied, for another.
+type probes struct {
+	all   []Probed
+	index map[string]int
+}
+
+func (f *probes) add(p Probed) {
+	i, met := f.index[p.Kind+p.Name]
+	switch {
+	case !met:
+		f.index[p.Kind+p.Name] = len(f.all)
+		f.all = append(f.all, p)
+	case p.rank() > f.all[i].rank():
+		f.all[i] = p
+	}
+}
+
+func (f *probes) has(kind, name string) bool {
+	_, met := f.index[kind+name]
+	return met
+}
+
+func (f *probes) down(kind, name string) bool {
+	i, met := f.index[kind+name]
+	return met && f.all[i].State == stateDown
+}
+
+// rank is larger for what is worse.
+func (p *Probed) rank() int {
+	switch {
+	case p.State == stateDown:
+		return 3
+	case p.State == stateBlind:
+		return 2
+	case p.odd:
+		return 1
+	}
+	return 0
 }
 
 func (d *Daemon) probeSources(ctx context.Context, s *setup, dom *session.Domain) []Probed {
@@ -68,12 +104,15 @@ func (d *Daemon) probeSources(ctx context.Context, s *setup, dom *session.Domain
 		}
 		p := Probed{Kind: "source", Name: f.Source, State: stateUp, Detail: f.Detail, MS: millis(f.Took)}
 		switch {
+		case f.Source == directory.Anybody{}.Name():
+			p.Detail = "everybody exists, as configured"
 		case f.Standing == evidence.Exists || f.Blind: // with when_blind = "defer" it is unavailable, and blind
 			p.State, p.Detail = stateBlind, "it says that "+nobody.String()+" exists, as it would of anybody"
 		case f.Standing == evidence.Unavailable:
 			p.State = stateDown
 		case f.Standing == evidence.Missing && p.Detail == "":
 			p.Detail = d.knowsPostmaster(ctx, dom)
+			p.odd = p.Detail != ""
 		}
 		all = append(all, p)
 	}
@@ -142,7 +181,7 @@ func (s *setup) probeDownstream(ctx context.Context, dom *session.Domain) Probed
 	case a.Outcome == evidence.OutcomeAccepted:
 		p.State = stateUp
 	case a.Step == evidence.StepRcpt && a.Code != 0:
-		p.State, p.Detail = stateUp, "it answers, and does not take "+to.String()+": "+p.Detail
+		p.State, p.Detail, p.odd = stateUp, "it answers, and does not take "+to.String()+": "+p.Detail, true
 	case a.Step != evidence.StepNone:
 		p.Detail = "at " + a.Step.String() + ": " + p.Detail
 	}
