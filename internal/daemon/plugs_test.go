@@ -145,8 +145,11 @@ func TestCopiedSource(t *testing.T) {
 	state := t.TempDir()
 	text := "state = \"" + state + "\"\n[panel]\nlisten = \"127.0.0.1:0\"\n" + p.copied("") +
 		relayTo("smtp://"+m.Addr(), "", "recipients = [\"people\"]\naliases = [\"other.example\"]")
-	g := start(t, text)
-	pulled(t, g, daemon.SyncResult{Entries: 20}) // joins the first one, or finds nothing new
+	g := start(t, text+"[[domain]]\nname = \"exmaple.org\"\nrelay = \"smtp://"+m.Addr()+"\"\nrecipients = [\"people\"]\n")
+	pulled(t, g, daemon.SyncResult{Entries: 20})
+	if _, wrong := source(t, g, "people"); !strings.Contains(wrong, "everybody at exmaple.org is refused: nobody there is in people") {
+		t.Errorf("a slip in a domain is not told: %s", wrong)
+	} // joins the first one, or finds nothing new
 	k := open(t, g.addr)
 	rcpt(t, k, "alice@example.com", "250")
 	rcpt(t, k, "bob@example.com", "250")

@@ -106,3 +106,36 @@ func (s *setup) sourceFigures(st *metrics.State, now time.Time) {
 		file(m.Name(), m.State())
 	}
 }
+
+// emptyDomains tells of domains of which the lists and copies that decide have nobody: a slip in a name,
+// far more often than a domain without users.
+func (s *setup) emptyDomains() []string {
+	var told []string
+	counts := map[any]map[string]int{}
+	for i := range s.cfg.Domains {
+		name := s.cfg.Domains[i].Name
+		var empty []string
+		for _, src := range s.domains[s.cfg.Routes.Find(name)].Chain.Sources() {
+			c, ok := src.(counted)
+			if p, copied := src.(*synced.Source); copied && p.State().Made.IsZero() {
+				ok = false // there is no copy, which is another matter
+			}
+			if !ok {
+				empty = nil
+				break
+			}
+			if counts[src] == nil {
+				counts[src] = countsOf(c)
+			}
+			if counts[src][name]+counts[src][""] > 0 {
+				empty = nil
+				break
+			}
+			empty = append(empty, src.Name())
+		}
+		if len(empty) > 0 {
+			told = append(told, fmt.Sprintf("everybody at %s is refused: nobody there is in %s", name, strings.Join(empty, ", ")))
+		}
+	}
+	return told
+}

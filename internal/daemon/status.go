@@ -90,7 +90,7 @@ func (d *Daemon) Status() Status {
 	st.Sources = slices.CompactFunc(st.Sources, func(a, b PeerStatus) bool { // a file is read once more for a domain with aliases
 		return a.Name == b.Name && a.State == b.State
 	})
-	st.Wrong = wrong(&st)
+	st.Wrong = append(wrong(&st), s.emptyDomains()...)
 	return st
 }
 
