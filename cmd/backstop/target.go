@@ -243,9 +243,30 @@ func (l *target) read(names map[string]string) error {
 		return nil
 	})
 	if err != nil {
-		return mistakesOf(err)
+		return l.noList(mistakesOf(err))
 	}
 	return nil
+}
+
+// noList says in one line that the file is no plain list, where its mistakes show no less; else it tells of them.
+func (l *target) noList(mistakes error) error {
+	var list *config.Errors
+	if !errors.As(mistakes, &list) {
+		return mistakes
+	}
+	in, err := os.Open(l.File)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	const advice = "recipients are brought into a list with one address a line; name one with --to, or a file that is yet to be made"
+	switch format, err := book.Recognise(l.File, in); {
+	case err != nil:
+		return hint(advice, "%s is no plain list, so nothing can be added to it", l.File)
+	case format != book.List:
+		return hint(advice, "%s is no plain list but looks like %v, so nothing can be added to it", l.File, format)
+	}
+	return mistakes
 }
 
 // plan compares by domain. A domain that loses more than a fifth is refused: half a

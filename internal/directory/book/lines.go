@@ -45,7 +45,11 @@ func (r *reader) listLine(line string) {
 	}
 	r.Records++
 	if word := strings.Fields(text); len(word) > 1 && text[0] != '"' {
-		r.wrong("%q stands after the address; a list has one address a line and nothing else (--format says what the file is)", word[1])
+		advice := ""
+		if r.o.Format == Unknown {
+			advice = " (--format says what the file is)"
+		}
+		r.wrong("%q stands after the address; a list has one address a line and nothing else%s", word[1], advice)
 		return
 	}
 	r.address(text, true)

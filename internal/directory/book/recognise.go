@@ -11,6 +11,16 @@ import (
 
 var errUnknown = errors.New("it is not clear what kind of file this is; say it with --format list, access, virtusertable, postfix, ldif or csv")
 
+// Recognise finds out what kind of file this is, from its beginning and its name. The error is that of
+// reading, or says that it is not clear.
+func Recognise(name string, in io.Reader) (Format, error) {
+	text, err := decode(in)
+	if err != nil {
+		return Unknown, err
+	}
+	return recognise(name, text)
+}
+
 // recognise finds out what a text is, from its beginning and its name.
 func recognise(name string, text source) (Format, error) {
 	head, err := text.Peek(sample)
