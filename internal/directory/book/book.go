@@ -42,7 +42,8 @@ func ParseFormat(s string) (Format, error) {
 // Mistake is a line that is not understood.
 type Mistake = watch.Mistake
 
-// Options say how to read. All fields may be zero.
+// Options say how to read. All fields may be zero. Of another format than the one they are for, Columns,
+// Separator and Attributes are an error.
 type Options struct {
 	// Format of the file; Unknown: it is found out.
 	Format Format
@@ -54,6 +55,23 @@ type Options struct {
 	Attributes []string
 	// Locals says that in CSV and LDIF too a local part alone is an address.
 	Locals bool
+}
+
+// fit says which option the format has no use for.
+func (o *Options) fit(f Format) error {
+	switch {
+	case f != LDIF && len(o.Attributes) > 0 && f == CSV:
+		return fmt.Errorf("it is %v, and --attribute is for %v; --column names a column", f, LDIF)
+	case f != LDIF && len(o.Attributes) > 0:
+		return fmt.Errorf("it is %v, and --attribute is for %v", f, LDIF)
+	case f == LDIF && len(o.Columns) > 0:
+		return fmt.Errorf("it is %v, and --column is for %v; --attribute names an attribute", f, CSV)
+	case f != CSV && len(o.Columns) > 0:
+		return fmt.Errorf("it is %v, and --column is for %v", f, CSV)
+	case f != CSV && o.Separator != 0:
+		return fmt.Errorf("it is %v, and --separator is for %v", f, CSV)
+	}
+	return nil
 }
 
 // Report is what was read.
@@ -102,6 +120,9 @@ func Read(name string, in io.Reader, o Options, take func(mail.Address) error) (
 		if r.Format, err = recognise(name, text); err != nil {
 			return r.Report, fmt.Errorf("%s: %w", name, err)
 		}
+	}
+	if err := r.o.fit(r.Format); err != nil {
+		return r.Report, fmt.Errorf("%s: %w", name, err)
 	}
 	switch r.Format {
 	case LDIF:
