@@ -123,12 +123,12 @@ func (c *Config) check() error {
 	case c.Base == "" && !catalogue:
 		return errors.New(`no base is named: give the DN below which the recipients are, as "dc=example,dc=com"`)
 	}
-	return CheckBase(c.Base)
+	return checkBase(c.Base)
 }
 
-// CheckBase says what is wrong with a base DN (RFC 4514), if anything. An empty one
-// is right at a global catalogue only (ports 3268 and 3269), which New sees to.
-func CheckBase(base string) error {
+// checkBase says what is wrong with a base DN (RFC 4514), if anything. An empty one
+// is right at a global catalogue only (ports 3268 and 3269).
+func checkBase(base string) error {
 	if _, err := ldap.ParseDN(base); err != nil {
 		return fmt.Errorf("the base %q is not a DN such as \"ou=people,dc=example,dc=com\": %v", base, short(err))
 	}

@@ -17,6 +17,8 @@
 // they say. Of several rows one yes is enough. A text is a yes whatever it says, so columns that hold 'y' and
 // 'n' are compared in the query. Whatever goes wrong is unavailable, never missing.
 //
+// A query that lists (Config.Sync) has no placeholder, and one column: each row is an address, and NULL is passed over.
+//
 // The database is only read: the query begins with a word that reads, which finds mistakes, and the
 // session is read-only, which the server holds to (SQLite: the file is opened for reading). It is
 // no substitute for a database user that may do nothing but SELECT.

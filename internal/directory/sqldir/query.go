@@ -40,25 +40,12 @@ type question struct {
 // statement, and a function may do anything, so this finds mistakes only; sessions are read-only besides.
 var verbs = []string{"SELECT", "WITH", "VALUES", "TABLE", "CALL"}
 
-// CheckQuery says what is wrong with a query, before there is a database: placeholders that
-// are absent, unknown or inside quotes, several statements, a statement that does not
-// read. sync: it lists addresses, and has no placeholder. New checks again by the rules of
-// its database; here it is enough that one of them would take the query.
-func CheckQuery(query string, sync bool) error {
-	_, err := parse(query, postgres, sync)
-	for _, d := range []dialect{mysql, sqlite} {
-		if err == nil {
-			return nil
-		}
-		if _, other := parse(query, d, sync); other == nil {
-			return nil
-		}
-	}
-	return err
-}
+// oneColumn: in a second one there might be addresses too, and they would be missing.
+const oneColumn = "a listing has one column, the address (UNION puts several columns into one)"
 
-// parse turns a query as the operator wrote it into the database's words. What is
-// handed over is never put into the text.
+// parse turns a query as the operator wrote it into the database's words, or says what is wrong
+// with it: placeholders that are absent, unknown or inside quotes, several statements, one that does not
+// read. sync: it lists addresses, and has no placeholder. What is handed over is never put into the text.
 func parse(query string, d dialect, sync bool) (question, error) {
 	s := scanner{q: query, d: d, end: -1}
 	if err := s.run(); err != nil {
@@ -70,6 +57,9 @@ func parse(query string, d dialect, sync bool) (question, error) {
 	}
 	if !slices.Contains(verbs, strings.ToUpper(s.verb)) {
 		return question{}, fmt.Errorf("the query: it must read, so it begins with %s, not with %q", strings.Join(verbs, ", "), s.verb)
+	}
+	if sync && s.commas > 0 {
+		return question{}, errors.New("the query: " + oneColumn)
 	}
 	text := query
 	if s.end >= 0 {

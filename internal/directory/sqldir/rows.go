@@ -208,7 +208,7 @@ func (l *listing) read(ctx context.Context) (err error) {
 		return err
 	}
 	if len(columns) != 1 {
-		return fmt.Errorf("the query gives %d columns: a listing has one, the address (UNION puts several columns into one)", len(columns))
+		return fmt.Errorf("the query gives %d columns: %s", len(columns), oneColumn)
 	}
 	var address sql.NullString
 	for rows.Next() {

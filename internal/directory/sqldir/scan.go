@@ -3,6 +3,7 @@ package sqldir
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -24,6 +25,10 @@ type scanner struct {
 	verb  string // the first word, or character
 	end   int    // of the statement: its semicolon; -1: none
 	marks []mark
+
+	depth  int  // brackets that are open
+	listed bool // the columns of the first SELECT have been passed
+	commas int  // between these
 }
 
 func (s *scanner) run() error {
@@ -99,9 +104,22 @@ func (s *scanner) token() error {
 		}
 		return nil
 	}
+	switch c {
+	case '(', '[':
+		s.depth++
+	case ')', ']':
+		s.depth--
+	case ',':
+		if s.depth == 0 && !s.listed && strings.EqualFold(s.verb, "SELECT") {
+			s.commas++
+		}
+	}
 	s.i++
 	return nil
 }
+
+// afterColumns are the words that may follow the columns of a SELECT.
+var afterColumns = []string{"FROM", "WHERE", "GROUP", "HAVING", "WINDOW", "UNION", "INTERSECT", "EXCEPT", "ORDER", "LIMIT", "OFFSET", "FETCH", "FOR", "INTO"}
 
 // word passes over a name. E before a quote makes PostgreSQL heed backslashes in it.
 func (s *scanner) word() error {
@@ -113,6 +131,7 @@ func (s *scanner) word() error {
 	if s.verb == "" {
 		s.verb = w
 	}
+	s.listed = s.listed || s.depth == 0 && slices.Contains(afterColumns, strings.ToUpper(w))
 	if s.d == postgres && (w == "E" || w == "e") && s.at(0) == '\'' {
 		return s.quoted('\'', true)
 	}

@@ -193,7 +193,7 @@ func lists(t *testing.T, d *server) {
 		t.Errorf("who takes it gave up, and the pull says %v", err)
 	}
 	well(t, s)
-	two := setup{url: d.url(rig.DatabaseUser, rig.DatabasePassword, d.noTLS), query: "SELECT email, 1 FROM crowd", sync: true}.open(t)
+	two := setup{url: d.url(rig.DatabaseUser, rig.DatabasePassword, d.noTLS), query: "SELECT * FROM (SELECT email, 1 FROM crowd) AS two", sync: true}.open(t)
 	if _, err := two.Full(context.Background(), c); err == nil || !strings.Contains(err.Error(), "2 columns") {
 		t.Errorf("two columns: %v", err)
 	}

@@ -22,7 +22,7 @@ type Config struct {
 	Name     string   // directory.Source's
 	URL      *url.URL // postgres://, postgresql://, mysql://, mariadb:// or sqlite:///PATH
 	Password string   // goes before the one in the URL; "": that one
-	Query    string   // see CheckQuery
+	Query    string   // as the package comment says
 	Sync     bool     // the query lists addresses: Full is used, not Lookup
 
 	// TLSConfig has the roots to trust: then nothing goes over without TLS, and the server must
