@@ -5,7 +5,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"strings"
@@ -338,9 +337,6 @@ func (c *Config) checkLDAP(d *decoder, s *namedSource) {
 		if l.StartTLS && u.Scheme != "ldap" {
 			d.fail(s.at, "take starttls out: "+u.Scheme+":// needs none", "[source.%s]: starttls is for ldap:// alone", s.name)
 			return
-		}
-		if u.Scheme == "ldap" && !l.StartTLS && !l.Password.IsZero() && !loopback(net.JoinHostPort(u.Hostname(), "389")) {
-			d.warn(s.at, "write ldaps://, or starttls = true", "[source.%s]: the password goes to %s in clear text", s.name, u.Host)
 		}
 	}
 }

@@ -266,3 +266,24 @@ func TestConfigs(t *testing.T) {
 		}
 	}
 }
+
+func TestWarnings(t *testing.T) {
+	for u, warned := range map[string]bool{
+		"ldap://dc1.example.com": true, "ldap://192.0.2.1:3268": true, "ldaps://dc1.example.com": false, "ldapi:///run/ldapi": false,
+		"ldap://localhost": false, "ldap://127.0.0.1:389": false, "ldap://[::1]": false,
+	} {
+		for _, password := range []string{"", "hunter2"} {
+			cfg := Config{Name: "corp", URLs: []*url.URL{parseURL(t, u)}, Base: "dc=example,dc=com", Password: password}
+			if password != "" {
+				cfg.BindDN = "cn=gate"
+			}
+			got := strings.Join(newSource(t, cfg).Warnings(), "|")
+			if (got != "") != warned || warned && strings.Contains(got, "gets the password") != (password != "") || strings.Contains(got, "hunter2") {
+				t.Errorf("%s: %q", u, got)
+			}
+			if cfg.StartTLS = true; cfg.URLs[0].Scheme == "ldap" && len(newSource(t, cfg).Warnings()) > 0 {
+				t.Errorf("%s with StartTLS is warned of", u)
+			}
+		}
+	}
+}
