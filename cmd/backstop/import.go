@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -46,6 +47,9 @@ type importedFile struct {
 	Records   int          `json:"records"`
 	Addresses int          `json:"addresses"`
 	Passed    []passedOver `json:"passed,omitempty"`
+
+	format     book.Format
+	attributes []string // of LDIF: where addresses were looked for
 }
 
 type passedOver struct {
@@ -143,7 +147,7 @@ func (a *app) importFiles(ctx context.Context, f importFlags, files []string) er
 	if len(wrong) > 0 {
 		return &config.Errors{List: wrong}
 	}
-	if err := t.ready(); err != nil {
+	if err := t.ready(nobodyIn(r.Files)); err != nil {
 		return err
 	}
 	stop := progress(a.err, "comparing and writing", nil)
@@ -242,11 +246,44 @@ func (a *app) readBook(ctx context.Context, name string, o book.Options, t *targ
 	if err != nil {
 		return importedFile{}, mistakesOf(err)
 	}
-	f := importedFile{Name: shown, Format: rep.Format.String(), Columns: rep.Columns, Records: rep.Records, Addresses: rep.Addresses}
+	f := importedFile{Name: shown, Format: rep.Format.String(), Columns: rep.Columns, Records: rep.Records, Addresses: rep.Addresses, format: rep.Format, attributes: rep.Attributes}
 	for _, p := range rep.Passed {
 		f.Passed = append(f.Passed, passedOver(p))
 	}
 	return f, nil
+}
+
+// nobodyIn says of files without a single address what was read, and where addresses were looked for. "": there
+// are addresses.
+func nobodyIn(files []importedFile) string {
+	var all []string
+	for i := range files {
+		f := &files[i]
+		if f.Addresses > 0 {
+			return ""
+		}
+		read := func(one, many string) string {
+			return fmt.Sprintf("%s: %d %s read", f.Name, f.Records, plural(f.Records, one+" was", many+" were"))
+		}
+		without := slices.ContainsFunc(f.Passed, func(p passedOver) bool { return p.Reason == book.NoAddress })
+		var told string
+		switch {
+		case f.format == book.LDIF && without:
+			last := len(f.attributes) - 1
+			told = fmt.Sprintf("%s, without an address in %s or %s; --attribute NAME names another", read("entry", "entries"), strings.Join(f.attributes[:last], ", "), f.attributes[last])
+		case f.format == book.CSV && without:
+			told = fmt.Sprintf("%s, without an address in %s %s; --column NAME names another", read("record", "records"), plural(len(f.Columns), "column", "columns"), quoted(f.Columns))
+		default:
+			told = read("record", "records") + ", and nobody is named there"
+		}
+		for _, p := range f.Passed {
+			if p.Reason != book.NoAddress {
+				told += fmt.Sprintf("; passed over, %d: %s", p.Count, p.Reason)
+			}
+		}
+		all = append(all, told)
+	}
+	return strings.Join(all, "; ")
 }
 
 // mistakesOf gives each bad line a line of its own among the errors.

@@ -166,8 +166,8 @@ func (t *targets) pass(domain, why string) {
 	}
 }
 
-// ready says what stands against writing, once all is read.
-func (t *targets) ready() error {
+// ready says what stands against writing, once all is read. nobody is why there is no address at all, or "".
+func (t *targets) ready(nobody string) error {
 	if t.unowned > 0 {
 		return hint("say whose they are with --domain DOMAIN, or where they go with --to FILE", "local parts without a domain: %d, and the configuration has %d lists", t.unowned, len(t.lists))
 	}
@@ -179,6 +179,9 @@ func (t *targets) ready() error {
 	t.lists = slices.DeleteFunc(t.lists, func(l *target) bool { return l.book.Len() == 0 })
 	if len(t.lists) > 0 {
 		return nil
+	}
+	if nobody != "" {
+		return hint(nobody, "there is nothing to bring in, and nothing was written")
 	}
 	advice := "no recipient of the domains in question was read"
 	for _, o := range t.others() {

@@ -76,11 +76,12 @@ func (o *Options) fit(f Format) error {
 
 // Report is what was read.
 type Report struct {
-	Format    Format
-	Columns   []string // of CSV: where the addresses stood
-	Records   int      // lines or records that hold something
-	Addresses int      // handed over; the same one may be among them twice
-	Passed    []Passed
+	Format     Format
+	Columns    []string // of CSV: where the addresses stood
+	Attributes []string // of LDIF: where they were looked for
+	Records    int      // lines or records that hold something
+	Addresses  int      // handed over; the same one may be among them twice
+	Passed     []Passed
 }
 
 // Passed is what was passed over for one reason.

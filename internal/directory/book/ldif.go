@@ -4,15 +4,16 @@ import (
 	"bytes"
 	"encoding/base64"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
 	"backstop/internal/directory/watch"
 )
 
-// attributes are those that hold addresses of their own accord. In a typed one each address
-// has its kind before it, as in Active Directory.
-var attributes = map[string]bool{"mail": true, "proxyaddresses": true, "maillocaladdress": true, "mailalternateaddress": true}
+// attributes are those that hold addresses of their own accord. In all but mail an address may
+// have its kind before it, as in Active Directory.
+var attributes = []string{"mail", "proxyAddresses", "mailLocalAddress", "mailAlternateAddress"}
 
 const maxValues = 100_000 // addresses of one entry
 
@@ -43,11 +44,12 @@ type value struct {
 
 func (r *reader) ldif(text source) error {
 	e := &entries{reader: r, wanted: map[string]bool{}}
-	for a := range attributes {
-		e.wanted[a] = true
-	}
-	for _, a := range r.o.Attributes {
-		e.wanted[strings.ToLower(strings.TrimSpace(a))] = true
+	for _, a := range slices.Concat(attributes, r.o.Attributes) {
+		a = strings.TrimSpace(a)
+		if key := strings.ToLower(a); !e.wanted[key] {
+			e.wanted[key] = true
+			r.Attributes = append(r.Attributes, a)
+		}
 	}
 	err := watch.EachLine(text, math.MaxInt, func(n int, line []byte) bool {
 		e.line = n

@@ -7,6 +7,9 @@ import (
 	"backstop/internal/directory/watch"
 )
 
+// NoAddress is the Reason for which an entry of LDIF or a record of CSV without any address is passed over.
+const NoAddress = "no address in it"
+
 // Reasons for which lines are passed over.
 const (
 	reasonRefused  = "refused by the file itself (REJECT, DISCARD, SKIP or an error)"
@@ -15,7 +18,7 @@ const (
 	reasonOther    = "about senders, clients or other things (From:, Connect:, …)"
 	reasonDisabled = "a disabled account without a mailbox in Exchange"
 	reasonKind     = "an address of another kind (X500, SIP, fax, …)"
-	reasonNone     = "no address in it"
+	reasonNone     = NoAddress
 )
 
 // lines reads the formats that have one recipient a line.
