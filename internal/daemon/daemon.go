@@ -172,9 +172,7 @@ func (d *Daemon) Start(_ context.Context) error {
 	for _, l := range opened {
 		d.run(l)
 	}
-	for _, w := range s.cfg.Warnings {
-		d.log.Warn("configuration: "+w.Message, "file", w.File, "line", w.Line, "hint", w.Hint)
-	}
+	d.warn(s)
 	d.log.Info("started", "domains", len(s.cfg.Domains), "mode", s.cfg.Mode.String(), "listen", addresses(opened))
 	return nil
 }
@@ -282,9 +280,7 @@ func (d *Daemon) Reload(cfg *config.Config) error {
 	d.directory.Keep(allLives(cfg))
 	d.prune(s)
 	d.sayUnchanged(old.cfg, cfg)
-	for _, w := range cfg.Warnings {
-		d.log.Warn("configuration: "+w.Message, "file", w.File, "line", w.Line, "hint", w.Hint)
-	}
+	d.warn(s)
 	return nil
 }
 

@@ -3,6 +3,8 @@ package daemon
 import (
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"backstop/internal/config"
@@ -58,12 +60,28 @@ func checkPlug(cfg *config.Config, src *config.Source) (problems, warnings []con
 		return []config.Problem{cfg.ProblemAt(src.Name, troubleKey(src), err)}, nil
 	}
 	defer a.Close()
+	return nil, plugWarnings(cfg, src.Name, a)
+}
+
+// plugWarnings is what a source that is asked has to say of the way to it.
+func plugWarnings(cfg *config.Config, name string, a asked) (warnings []config.Problem) {
 	if w, ok := a.(interface{ Warnings() []string }); ok {
 		for _, text := range w.Warnings() {
-			warnings = append(warnings, cfg.ProblemAt(src.Name, "url", errors.New(text)))
+			warnings = append(warnings, cfg.ProblemAt(name, "url", errors.New(text)))
 		}
 	}
-	return nil, warnings
+	return warnings
+}
+
+// warn logs what the operator should know of the configuration that is in force now.
+func (d *Daemon) warn(s *setup) {
+	warnings := slices.Clone(s.cfg.Warnings)
+	for _, name := range slices.Sorted(maps.Keys(s.plugs)) {
+		warnings = append(warnings, plugWarnings(s.cfg, name, s.plugs[name].asked)...)
+	}
+	for _, w := range warnings {
+		d.log.Warn("configuration: "+w.Message, "file", w.File, "line", w.Line, "hint", w.Hint)
+	}
 }
 
 // fileProblems takes the mistakes of a file apart.

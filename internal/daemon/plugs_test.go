@@ -306,3 +306,15 @@ func TestReloadKeepsPlugs(t *testing.T) {
 	rcpt(t, fresh, "bob@example.com", "250")
 	rcpt(t, fresh, "gone@example.com", missing)
 }
+
+// TestPlugsWarn: who can be overheard on the way to a source is told so when it is taken into use.
+func TestPlugsWarn(t *testing.T) {
+	m := mailtest.NewMock(t, mailtest.Script{})
+	text := func(source string) string { return source + relayTo("smtp://"+m.Addr(), "", `recipients = ["away"]`) }
+	g := start(t, text("[source.away]\ntype = \"http\"\nurl = \"http://panel.example.com/\"\n"))
+	g.logged(t, `"level":"WARN"`, "panel.example.com is asked over http")
+	if err := g.Reload(parse(t, text("[source.away]\ntype = \"ldap\"\nurl = \"ldap://dc1.example.com\"\nbase = \"dc=example,dc=com\"\n"))); err != nil {
+		t.Fatal(err)
+	}
+	g.logged(t, `"level":"WARN"`, "dc1.example.com is asked over ldap://")
+}
