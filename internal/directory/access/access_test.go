@@ -135,10 +135,13 @@ func TestWarnings(t *testing.T) {
 	}{
 		{Access, siteAccess, "5: DISCARD would; 24: RELAY accepts everybody; 25: RELAY accepts everybody; 27: OK accepts everybody"},
 		{Access, "To:ann@example.com RELAY\nto:ANN@example.com relay\nTo:ann@example.com REJECT", "3: earlier line"},
-		{Access, "GreetPause:192.0.2 0\nGreetPause: 5000\nAuthInfo:example.com \"U:x\" \"P:secret\"\n", "1: greetpause:; 3: authinfo:"},
+		{Access, "GreetPause:192.0.2 0\nGreetPause: 5000\nAuthInfo:example.com \"U:x\" \"P:secret\"\n", "1: lines with GreetPause: are; 3: AuthInfo:"},
 		{Access, "From:<> REJECT\nFrom:192.0.2 REJECT\nConnect:a.example OK\nConnect:b.example OK\nexample.com ERROR:5.1.1:no\n" +
 			"Connect:192.0.2 OK\nConnect:192.0.2 REJECT\nConnect:[IPv6:2001:db8] OK\n[ipv6:2001:db8] OK\nConnect:[ipv6:2001:DB8] REJECT",
 			"1: null sender; 2: Connect:192.0.2; 3: xclient; 5: write To:example.com; 7: 192.0.2.0/24 stands; 10: 2001:db8::/32 stands"},
+		{Access, "To:*@example.org OK\nTo:a*@example.org RELAY\nTo:*@ OK\nFrom:*@example.net REJECT\nTo:+*@example.org OK\nTo:ann+*@example.org OK\n*@example.org OK\n",
+			"1: domain is written example.org; 2: a*@example.org matches nobody else; 3: *@ matches; 4: written example.net; 5: +*@example.org matches; 7: written example.org"},
+		{Virtusertable, "*@example.org ann\nann+*@example.org ann\n", "1: domain is written @example.org"},
 		{Virtusertable, siteVirtual, "17: catch-all; 18: catch-all"},
 		{Virtusertable, "@example.com %1@example.org\nann@example.com ann\n", "1: catch-all"},
 		{Postmap, siteMap, "6: value; 14: quoted as it is; 16: backscatter"},

@@ -18,7 +18,7 @@ func (r *reader) accessLine(n int, line string) {
 	written, rest, tagged := strings.Cut(key, ":")
 	tag := strings.ToLower(written)
 	if tagged && book.OtherTag(tag) { // the value is not shown: AuthInfo has passwords
-		r.warnOnce(tag, "lines with %s: are not used here", tag)
+		r.warnOnce(tag, "lines with %s: are not used here", written)
 		return
 	}
 	about := addressing
@@ -103,11 +103,29 @@ func (r *reader) key(text string) (name string, ok bool) {
 		return "", false
 	case strings.HasSuffix(text, "@"):
 		name, ok = r.address(text[:len(text)-1])
+		r.star(name, "@", "")
 		return name + "@", ok
 	case strings.IndexByte(text, '@') > 0:
-		return r.address(text)
+		name, ok = r.address(text)
+		at := strings.LastIndexByte(name, '@')
+		r.star(name[:max(at, 0)], name[max(at, 0):], name[at+1:])
+		return name, ok
 	}
 	return r.domain(text)
+}
+
+// star warns of a "*" in a local part, given with what follows, that is meant for a wildcard: there is none but
+// in user+*. whole is how the whole domain is written, or "".
+func (r *reader) star(local, rest, whole string) {
+	user, wild := strings.CutSuffix(local, "+*")
+	if strings.IndexByte(user, '*') < 0 && (!wild || user != "") {
+		return
+	}
+	advice := ""
+	if local == "*" && whole != "" {
+		advice = "; the whole domain is written " + whole
+	}
+	r.warn("the * is no wildcard, so %s%s matches nobody else%s", local, rest, advice)
 }
 
 // access looks a recipient up as Sendmail's SearchList does (cf/m4/proto.m4: F, U, D).

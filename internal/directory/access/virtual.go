@@ -50,6 +50,7 @@ func (r *reader) virtualLine(n int, line string) {
 		if name, ok = r.address(key); !ok {
 			return
 		}
+		r.star(local, "@"+domain, "@"+domain)
 		r.plus = r.plus || strings.IndexByte(local, '+') >= 0
 	}
 	r.domains[domain] = struct{}{}
