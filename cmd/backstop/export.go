@@ -184,7 +184,7 @@ func (a *app) writeExport(f exportFlags, format book.Format, b *book.Book, alias
 		return a.printJSON(r)
 	}
 	a.printLeft(written)
-	a.printf("%s: %d addresses of %d %s\n", f.output, written.Addresses, len(r.Domains), plural(len(r.Domains), "domain", "domains"))
+	a.printf("%s: %d %s of %d %s\n", f.output, written.Addresses, plural(written.Addresses, "address", "addresses"), len(r.Domains), plural(len(r.Domains), "domain", "domains"))
 	switch format {
 	case book.Postfix:
 		a.printf("Make the map of it: postmap %s\n", f.output)

@@ -309,7 +309,7 @@ func (a *app) printImport(r importReport) {
 		if len(f.Columns) > 0 {
 			from = fmt.Sprintf(" in %s %s", plural(len(f.Columns), "column", "columns"), quoted(f.Columns))
 		}
-		a.printf("%s: %s, %d records, %d addresses%s\n", f.Name, f.Format, f.Records, f.Addresses, from)
+		a.printf("%s: %s, %d %s, %d %s%s\n", f.Name, f.Format, f.Records, plural(f.Records, "record", "records"), f.Addresses, plural(f.Addresses, "address", "addresses"), from)
 		for _, p := range f.Passed {
 			a.printf("  passed over, %d: %s, first in line %d\n", p.Count, p.Reason, p.Line)
 		}
