@@ -73,9 +73,12 @@ func parse(query string, d dialect, sync bool) (question, error) {
 		parts = append(parts, m.part)
 		// Each with a number of its own, so that the database finds the type of each by
 		// itself; with space around it, or a letter beside it would make it another word.
-		if d == postgres {
+		switch {
+		case d == postgres:
 			out.WriteString(" $" + strconv.Itoa(len(parts)) + " ")
-		} else {
+		case d == mysql && strings.HasSuffix(out.String(), "--"): // twice minus, which a space would make a comment
+			out.WriteString("? ")
+		default:
 			out.WriteString(" ? ")
 		}
 		at = m.to

@@ -44,7 +44,7 @@ func TestParse(t *testing.T) {
 		{"SELECT 1 -- {address}", all, "", "comment", nil},
 		{"SELECT 1 # {address}", []dialect{mysql}, "", "comment", nil},
 		{"SELECT 1 # {address}", []dialect{postgres}, "SELECT 1 #  $1 ", "", []part{wholeAddress}},
-		{"SELECT 1 --{address}", []dialect{mysql}, "SELECT 1 -- ? ", "", []part{wholeAddress}},
+		{"SELECT 1 --{address}", []dialect{mysql}, "SELECT 1 --? ", "", []part{wholeAddress}},
 		{"SELECT /* {address} */ 1", all, "", "comment", nil},
 		{"SELECT /* /* */ {address} */ 1", []dialect{postgres}, "", "comment", nil},
 		{"SELECT /* /* */ {address}", []dialect{mysql, sqlite}, "SELECT /* /* */  ? ", "", []part{wholeAddress}},
