@@ -318,3 +318,20 @@ func TestPlugsWarn(t *testing.T) {
 	}
 	g.logged(t, `"level":"WARN"`, "dc1.example.com is asked over ldap://")
 }
+
+// TestEveryQuestionIsRefused: a source that is there and answers nothing is not shown as if all were well.
+func TestEveryQuestionIsRefused(t *testing.T) {
+	m := mailtest.NewMock(t, mailtest.Script{})
+	panel := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }))
+	t.Cleanup(panel.Close)
+	g := start(t, "[source.panel]\ntype = \"http\"\nurl = \""+panel.URL+"\"\n"+relayTo("smtp://"+m.Addr(), "", `recipients = ["panel"]`))
+	for i := range 10 {
+		k := open(t, g.addr)
+		rcpt(t, k, fmt.Sprintf("user%d@example.com", i), "451 4.1.1")
+		k.Close()
+	}
+	if s, _ := source(t, g, "panel"); !strings.Contains(s.Detail, "every question is refused: the server says 500") {
+		t.Errorf("%+v", s)
+	}
+	g.logged(t, `"level":"WARN"`, "finds something wrong with every address", `"look_at":"the URL"`)
+}

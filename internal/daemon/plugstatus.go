@@ -25,6 +25,10 @@ func (p *plug) status(now time.Time) PeerStatus {
 		st.State, st.Detail = stateSlow, answersIn(s.Usual)
 	case health.Down:
 		st.State, st.Detail = stateDown, s.LastError
+		return st
+	}
+	if s.LastError != "" { // it is there, and no question is to its liking
+		st.Detail = "every question is refused: " + s.LastError
 	}
 	return st
 }
