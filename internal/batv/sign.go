@@ -54,7 +54,8 @@ func Taggable(a mail.Address) bool {
 //
 // firstTry is when the message was tried for the first time: a tag is the same for the whole
 // day (UTC), and one that must not change between tries (greylisting
-// would begin anew) is signed for the day of the first.
+// would begin anew) is signed for the day of the first, with the key of that day. A ring from which
+// retired keys are left out does not sign with one that has leaked since.
 func Sign(keys keyring.Ring, sender mail.Address, firstTry time.Time) (mail.Address, Signing) {
 	switch local := sender.Local(); {
 	case sender.IsZero():

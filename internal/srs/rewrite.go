@@ -18,7 +18,7 @@ const (
 	Own                   // it is in the forwarder's own domain, or an SRS address of its own already
 	TooLong               // the local part would exceed 64 octets
 	NoDomain              // a local part alone, or a forwarder without a domain
-	Broken                // an SRS address of somebody else's that has no first forwarder in it
+	Broken                // an SRS address of somebody else's in which a part is missing: no bounce to it could be reversed
 	forwardings
 )
 
@@ -44,11 +44,17 @@ func (r *Rewriter) Forward(sender mail.Address, now time.Time) (mail.Address, Fo
 	var local string
 	switch level {
 	case 0: // whoever rewrote it first is named; the rest is his
+		if !isInner(rest) {
+			return sender, Broken
+		}
 		local = "SRS1" + r.separator + r.hash(r.secrets[0], sender.Domain(), rest) + "=" + sender.Domain() + "=" + rest
 	case 1: // the one before us is left out: he has proven what is in it by then
-		_, first, found := strings.Cut(rest[1:], "=")
-		host, inner, more := strings.Cut(first, "=")
-		if !found || !more || host == "" || inner == "" {
+		_, first, _ := strings.Cut(rest[1:], "=")
+		host, inner, _ := strings.Cut(first, "=")
+		if !isInner(inner) {
+			return sender, Broken
+		}
+		if _, err := mail.FoldDomain(host); err != nil {
 			return sender, Broken
 		}
 		local = "SRS1" + r.separator + r.hash(r.secrets[0], host, inner) + "=" + first
@@ -101,8 +107,8 @@ func (r *Rewriter) Reverse(a mail.Address, now time.Time) Finding {
 		return f
 	}
 	if level == 1 {
-		host, user, ok := strings.Cut(rest, "=")
-		if !ok || host == "" || user == "" {
+		host, user, _ := strings.Cut(rest, "=")
+		if host == "" || !isInner(user) {
 			return f
 		}
 		return r.conclude(f, quote, "SRS0"+user, host, r.proves(hash, host, user))
@@ -125,6 +131,9 @@ func (r *Rewriter) Reverse(a mail.Address, now time.Time) Finding {
 	}
 	return f
 }
+
+// isInner says whether s may stand behind the SRS0 that an SRS1 address leaves out.
+func isInner(s string) bool { return len(s) > 1 && strings.IndexByte("=+-", s[0]) >= 0 }
 
 // conclude fills in the address, if the hash is right.
 func (r *Rewriter) conclude(f Finding, quote, user, host string, proven bool) Finding {
