@@ -173,7 +173,7 @@ func judgeOne(keys keyring.Ring, name, value string, sender mail.Address, now ti
 	var want [hashLen]byte
 	head := len(version) + 1 + i + 1 // everything before "h="
 	digest(want[:], key, name, flat[:head], sender)
-	if sender.IsZero() || subtle.ConstantTimeCompare(want[:], []byte(said[i+3:])) != 1 {
+	if subtle.ConstantTimeCompare(want[:], []byte(said[i+3:])) != 1 {
 		return f, ""
 	}
 	seconds, err := strconv.ParseInt(t[2:], 10, 64)
