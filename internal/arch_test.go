@@ -30,6 +30,10 @@ var floors = map[string]int{
 	"directory/snapshot": 1,
 	// The files in which recipients travel: forms only, as the wires are.
 	"directory/book": 1,
+	// Keys with their times, which tags and seals share.
+	"keyring": 1,
+	// What an address or a header proves: keys and time in, a finding out.
+	"batv": 2, "srs": 2, "seal": 2,
 	// Where mail goes, which the configuration is made of.
 	"route": 2, "config": 3,
 	// Rules: evidence in, reply out.
@@ -90,6 +94,10 @@ var pure = map[string][]string{
 	"mail":     {"os", "net", "time", "io", "log/slog"},
 	"evidence": {"os", "net", "io", "log/slog"},
 	"verdict":  {"os", "net", "io", "log/slog"},
+	"keyring":  {"os", "net", "io", "log/slog", "crypto/rand", "math/rand/v2"},
+	"batv":     {"os", "net", "io", "log/slog", "crypto/rand", "math/rand/v2"},
+	"srs":      {"os", "net", "io", "log/slog", "crypto/rand", "math/rand/v2"},
+	"seal":     {"os", "net", "io", "log/slog", "crypto/rand", "math/rand/v2"},
 }
 
 // dialers are the packages that may open a connection to somebody.
@@ -175,6 +183,26 @@ func TestOnly(t *testing.T) {
 			}
 			if has(pure[p.name], imp) && !(p.name == "evidence" && imp == "time") {
 				t.Errorf("%s imports %s: it does no I/O and reads no clock", p.name, imp)
+			}
+		}
+	}
+}
+
+// TestClocks finds pure packages that read a clock, by the words with which it is done.
+func TestClocks(t *testing.T) {
+	for _, p := range packages(t) {
+		if pure[p.name] == nil {
+			continue
+		}
+		for _, f := range p.files {
+			src, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, w := range []string{"time.Now(", "time.Since(", "time.Until(", "time.After(", "time.NewTimer(", "time.Sleep("} {
+				if strings.Contains(string(src), w) {
+					t.Errorf("%s has %s: time is an argument there", f, w)
+				}
 			}
 		}
 	}

@@ -6,6 +6,9 @@
 #   exim, sendmail   unpacked into .deps/exim and .deps/sendmail, because they conflict
 #                    with postfix as packages; with them the libraries that this machine
 #                    lacks. Of sendmail only its rules and maps are asked: nothing listens
+#   postsrsd, libfaketime
+#                    unpacked too, because the one would become a service, and the other is
+#                    only a library: it shows exim and postsrsd another day
 #
 # It may be run as often as one likes and does nothing where all is there. What
 # it may not do (no apt-get, not root) it says and leaves: tests that need an
@@ -32,7 +35,9 @@ ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postg
 postconf -m 2>/dev/null | grep -qx lmdb || missing="$missing postfix-lmdb"
 postconf -m 2>/dev/null | grep -qx cdb || missing="$missing postfix-cdb"
 { [ -e .deps/exim/complete ] && exim_has_user; } || missing="$missing exim"
-[ -e .deps/sendmail/complete ] || missing="$missing sendmail"
+for p in sendmail postsrsd faketime; do
+	[ -e .deps/$p/complete ] || missing="$missing $p"
+done
 [ -n "$missing" ] || exit 0
 
 if ! command -v apt-get >/dev/null 2>&1 || ! command -v dpkg >/dev/null 2>&1; then
@@ -75,7 +80,7 @@ mkdir -p .deps
 packages=
 for p in $missing; do
 	case $p in
-	exim | sendmail) ;;
+	exim | sendmail | postsrsd | faketime) ;;
 	*) packages="$packages $p" ;;
 	esac
 done
@@ -151,6 +156,8 @@ unpacked() {
 }
 unpacked exim exim4-daemon-light usr/sbin/exim4
 unpacked sendmail "sendmail-bin sendmail-cf m4" usr/libexec/sendmail/sendmail usr/sbin/makemap usr/bin/m4
+unpacked postsrsd postsrsd usr/sbin/postsrsd
+unpacked faketime libfaketime "usr/lib/$(uname -m)-linux-gnu/faketime/libfaketime.so.1"
 if ! exim_has_user; then
 	say "making the system user Debian-exim"
 	useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin Debian-exim
