@@ -32,6 +32,8 @@ var floors = map[string]int{
 	"directory/book": 1,
 	// Where mail goes, which the configuration is made of.
 	"route": 2, "config": 3,
+	// What kind of automatic mail a message is: octets in, words out.
+	"bounce": 2,
 	// Rules: evidence in, reply out.
 	"verdict": 3,
 	// Services.
@@ -90,6 +92,7 @@ var pure = map[string][]string{
 	"mail":     {"os", "net", "time", "io", "log/slog"},
 	"evidence": {"os", "net", "io", "log/slog"},
 	"verdict":  {"os", "net", "io", "log/slog"},
+	"bounce":   {"os", "net", "time", "io", "log/slog"},
 }
 
 // dialers are the packages that may open a connection to somebody.
