@@ -104,7 +104,7 @@ type Report struct {
 	Returned Header
 	// Recipients are those that the notice speaks of, in its order.
 	Recipients []Recipient
-	// Cut says that the message reaches beyond a bound of this package, so that something may be missing.
+	// Cut says that the message reaches beyond a bound of this package, so that something may be missing. It is false for ordinary mail.
 	Cut bool
 }
 
@@ -116,24 +116,26 @@ func (r Report) Automatic() bool { return r.Kind != Ordinary && r.Kind != Feedba
 // most [MaxBytes] of which are looked at; lines may end in CRLF or LF. null says that the envelope sender is <>.
 // It never fails: what cannot be read is ordinary.
 func Recognise(message []byte, null bool) Report {
-	var r Report
-	if len(message) > MaxBytes {
-		message, r.Cut = message[:MaxBytes], true
+	cut := len(message) > MaxBytes
+	if cut {
+		message = message[:MaxBytes]
 	}
 	h, body := readHead(message)
 	h.null = null
 	if !h.suspicious() {
-		r.Cut = false
-		return r
+		return Report{}
 	}
+	return look(h, body, cut)
+}
+
+// look judges a message whose header gave reason to.
+func look(h head, body []byte, cut bool) Report {
 	w := walk(h.content, body)
-	r.Cut = r.Cut || w.cut
-	n := notice{head: &h, parts: w.parts}
+	n := notice{head: &h, body: body, parts: w.parts, servers: openings[:]}
+	var r Report
 	r.Kind, r.Action, r.Clue = n.judge()
+	r.Cut = (cut || w.cut) && r.Kind != Ordinary
 	switch r.Kind {
-	case Ordinary:
-		r.Cut = false
-		return r
 	case AutoReply, Challenge, VirusNotice:
 		r.Returned = n.returnedPart()
 	case Receipt, Feedback:

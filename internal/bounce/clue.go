@@ -43,6 +43,9 @@ const (
 	ClueDaemon
 	// ClueReturned is the header of another message behind a text from a mail system or the null sender.
 	ClueReturned
+	// ClueHotmail is the field X-HmXmrOriginalRecipient in the message returned with a complaint: Hotmail, which writes
+	// no feedback report.
+	ClueHotmail
 	// ClueAutoSubmitted is the field Auto-Submitted: auto-replied (RFC 3834, 5).
 	ClueAutoSubmitted
 	// ClueReplyField is one of the older fields of automatic replies, such as X-Autoreply or Precedence: auto_reply.
@@ -60,7 +63,7 @@ const (
 var clueNames = [clues]string{
 	"none", "report", "status-part", "failed-recipients", "sns-topic", "exim", "qmail", "postfix", "sendmail", "opensmtpd", "dragonfly",
 	"exchange", "domino", "google", "yahoo", "james", "courier", "messaging-server", "mimecast", "interscan", "carrier", "filter", "fml",
-	"words", "subject", "daemon", "returned", "auto-submitted", "reply-field", "reply-subject", "challenge", "virus",
+	"words", "subject", "daemon", "returned", "hotmail", "auto-submitted", "reply-field", "reply-subject", "challenge", "virus",
 }
 
 // String returns the name that stands in logs and in docs/design/bounces.md.
@@ -103,6 +106,7 @@ var openings = [...]wording{
 	{ClueSendmail, Failed, "transcript of the session follows"},
 	{ClueSendmail, Failed, "unsent message follows"},
 	{ClueExchange, Failed, "did not reach the following recipient(s)"},
+	{ClueExchange, Failed, "did not reach the following recipient:"},
 	{ClueExchange, Failed, "your message did not reach some or all of the intended recipients"},
 	{ClueExchange, Failed, "delivery has failed to these recipients"},
 	{ClueExchange, Delayed, "delivery is delayed to these recipients"},
@@ -120,7 +124,9 @@ var openings = [...]wording{
 	{ClueJames, Failed, "this is the james mail server"},
 	{ClueJames, Failed, "error message below: "},
 	{ClueCarrier, Failed, "recipients was rejected by a remote mail server"},
+	{ClueCarrier, Failed, "the user(s) account is "},
 	{ClueCarrier, Failed, "could not be delivered to mobile"},
+	{ClueCarrier, Failed, "your mail sent on: "},
 	{ClueCarrier, Failed, "your mail attempted to be delivered on"},
 	{ClueCarrier, Failed, "no valid recipients for this mm"},
 	{ClueFilter, Failed, "unable to deliver message to: "},
@@ -128,11 +134,18 @@ var openings = [...]wording{
 	{ClueFilter, Failed, "-------server message"},
 	{ClueFilter, Failed, "your mail message to the following address(es) could not be delivered"},
 	{ClueFilter, Failed, "we had trouble delivering your message"},
+}
+
+// words are what any server might write. They are believed only of mail systems.
+var words = [...]wording{
 	{ClueWords, Delayed, "this is a warning message only"},
 	{ClueWords, Failed, "delivery status notification"},
 	{ClueWords, Delayed, "has been delayed"},
 	{ClueWords, Delayed, "has not yet been delivered"},
 	{ClueWords, Failed, "could not be delivered"},
+	{ClueWords, Failed, "could not deliver"},
+	{ClueWords, Failed, "not able to deliver"},
+	{ClueWords, Failed, "has not been delivered"},
 	{ClueWords, Failed, "couldn't be delivered"},
 	{ClueWords, Failed, "can not be delivered"},
 	{ClueWords, Failed, "cannot be delivered"},
@@ -175,6 +188,8 @@ var failureSubjects = [...]wording{
 	{ClueSubject, Failed, "undeliver"},
 	{ClueSubject, Failed, "returned mail"},
 	{ClueSubject, Failed, "returning message to sender"},
+	{ClueSubject, Failed, "returning to sender"},
+	{ClueSubject, Failed, "bounce notification"},
 	{ClueSubject, Failed, "mail returned to sender"},
 	{ClueSubject, Failed, "delivery fail"},
 	{ClueSubject, Failed, "delivery has failed"},

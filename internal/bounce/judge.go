@@ -1,9 +1,6 @@
 package bounce
 
-import (
-	"bytes"
-	"strings"
-)
+import "strings"
 
 // How much of a notice's text its beginning is, in octets after white space was joined; for a sender who does
 // not call himself automatic the server must begin with its own words at once.
@@ -15,9 +12,14 @@ const (
 // notice is a message that gave reason to look closer.
 type notice struct {
 	head    *head
+	body    []byte
 	parts   []part
-	opening string // beginning of the first text, normalised; read once
-	subject string // in lower case, without encoding
+	servers []wording // what servers begin with: openings
+	opening string    // beginning of the first text, normalised; read once
+	subject string    // in lower case, without encoding
+
+	back     Header // the returned header, once searched
+	searched bool
 }
 
 // judge says what the message is, by structure first.
@@ -36,30 +38,60 @@ func (n *notice) judge() (Kind, Action, Clue) {
 	case h.fml && strings.Contains(n.opening, "original mail as follows"):
 		return Bounce, Failed, ClueFml
 	}
-	from := n.fromSystem()
-	if h.challengeMark || (from || h.automatic()) && n.says(challenges[:]) {
-		return Challenge, ActionUnknown, ClueChallenge
-	}
-	if from && n.says(viruses[:]) {
-		return VirusNotice, ActionUnknown, ClueVirus
-	}
+	from := n.sender()
 	if w := n.begins(from); w.clue != NoClue {
 		if n.delayed() {
 			w.action = Delayed
 		}
 		return Bounce, w.action, w.clue
 	}
-	if k, c := n.reply(); k != Ordinary {
+	if k, c := n.other(from); k != Ordinary {
 		return k, ActionUnknown, c
 	}
-	if from {
-		return n.bySender()
-	}
-	return Ordinary, ActionUnknown, NoClue
+	return n.bySender(from)
 }
 
-// fromSystem says that no person stands behind the message: the null sender, or the mailbox of a mail system.
-func (n *notice) fromSystem() bool { return n.head.null || n.head.daemon() && !n.head.list }
+// other looks for automatic mail that is no bounce. It comes behind what servers write, because their notices quote
+// what was said to them, such as that a virus was found.
+func (n *notice) other(from sender) (Kind, Clue) {
+	switch {
+	case n.head.challengeMark, (from == system || n.head.automatic()) && n.says(challenges[:]):
+		return Challenge, ClueChallenge
+	case from >= postmaster && n.says(viruses[:]):
+		return VirusNotice, ClueVirus
+	case n.head.complaint() && n.returnedPart().Get("X-HmXmrOriginalRecipient") != "":
+		return Feedback, ClueHotmail
+	}
+	return n.reply()
+}
+
+// sender is how much a message says that no person stands behind it.
+type sender uint8
+
+const (
+	person     sender = iota
+	program           // a mailbox that nobody reads
+	postmaster        // the mailbox of the postmaster, who may be a person
+	system            // the null sender, or a mail system by its name
+)
+
+// sender says who wrote the message. What came through a list was written to the list, whatever its From.
+func (n *notice) sender() sender {
+	h := n.head
+	switch {
+	case h.null:
+		return system
+	case h.list:
+		return person
+	case h.daemon() && (h.automatic() || !h.postmaster()):
+		return system
+	case h.daemon():
+		return postmaster
+	case h.noReply():
+		return program
+	}
+	return person
+}
 
 // byStructure looks for the parts and types of RFC 6522 and those built on it.
 func (n *notice) byStructure() (Kind, Clue) {
@@ -69,7 +101,7 @@ func (n *notice) byStructure() (Kind, Clue) {
 		report = true // what a list or gateway wrapped
 	}
 	if !report {
-		if !n.fromSystem() && !n.head.automatic() {
+		if n.sender() < postmaster && !n.head.automatic() {
 			return Ordinary, NoClue
 		}
 		clue = ClueStatusPart
@@ -147,12 +179,13 @@ func (n *notice) said() Action {
 	if n.delayed() {
 		return Delayed
 	}
-	for _, w := range &openings {
-		if strings.Contains(n.opening, w.text) {
-			return w.action
-		}
+	if w := find(n.servers, n.opening); w.clue != NoClue {
+		return w.action
 	}
-	return subjectAction(n.subject)
+	if a := subjectAction(n.subject); a != ActionUnknown {
+		return a
+	}
+	return find(words[:], n.opening).action
 }
 
 func orFailed(a Action) Action {
@@ -185,22 +218,34 @@ func (n *notice) says(texts []string) bool {
 	return false
 }
 
-// begins looks for the words with which servers begin. Whoever is not from a mail system needs the subject of a notice
-// too, and a server's own words at once, because people quote such words at each other.
-func (n *notice) begins(fromSystem bool) wording {
+// begins looks for the words of a server. Who may be a person needs more to be believed, because people quote such
+// words at each other: a program must return the message too, a postmaster too unless he begins with a server's own
+// words, and anybody else must have the subject of a notice and those words at once.
+func (n *notice) begins(from sender) wording {
 	opening := n.opening
-	if !fromSystem {
-		if n.head.list || subjectAction(n.subject) == ActionUnknown {
-			return wording{}
-		}
+	subject := subjectAction(n.subject) != ActionUnknown
+	second := from == system || from == postmaster && (subject || !n.returned().Empty())
+	switch {
+	case second, from == program && !n.returnedPart().Empty():
+	case from == postmaster, subject && !n.head.list:
 		opening = opening[:min(len(opening), firstWords)]
+	default:
+		return wording{}
 	}
-	for _, w := range &openings {
-		if w.clue == ClueWords && (!fromSystem || n.isReply()) {
-			break
-		}
-		if strings.Contains(opening, w.text) {
-			return w
+	if w := find(n.servers, opening); w.clue != NoClue {
+		return w
+	}
+	if !second || n.isReply() || n.says(challenges[:]) || n.says(viruses[:]) {
+		return wording{}
+	}
+	return find(words[:], opening)
+}
+
+// find returns the first wording that stands in the text.
+func find(ws []wording, text string) wording {
+	for i := range ws {
+		if strings.Contains(text, ws[i].text) {
+			return ws[i]
 		}
 	}
 	return wording{}
@@ -215,7 +260,7 @@ func (n *notice) isReply() bool {
 func (n *notice) reply() (Kind, Clue) {
 	h := n.head
 	switch {
-	case hasPrefixFold(h.autoSubmitted, "auto-replied") && !h.daemon():
+	case hasPrefixFold(h.autoSubmitted, "auto-replied") && (!h.daemon() || h.postmaster() && !h.null):
 		return AutoReply, ClueAutoSubmitted
 	case h.replyMark || hasPrefixFold(h.precedence, "auto_reply"):
 		return AutoReply, ClueReplyField
@@ -225,19 +270,19 @@ func (n *notice) reply() (Kind, Clue) {
 	return Ordinary, NoClue
 }
 
-// bySender judges what a mail system, or the null sender, wrote in words that nobody here knows.
-func (n *notice) bySender() (Kind, Action, Clue) {
-	if a := subjectAction(n.subject); a != ActionUnknown {
+// bySender judges what a mail system, or the null sender, wrote in words that nobody here knows. Of a postmaster
+// there must be more.
+func (n *notice) bySender(from sender) (Kind, Action, Clue) {
+	a := subjectAction(n.subject)
+	switch {
+	case from < postmaster:
+	case a != ActionUnknown && (from == system || !n.returned().Empty()):
 		return Bounce, a, ClueSubject
-	}
-	if n.head.null && n.head.mailerDaemon() {
+	case from < system:
+	case n.head.null && n.head.daemon() && !n.head.postmaster():
 		return Bounce, ActionUnknown, ClueDaemon
-	}
-	if !n.returned().Empty() {
+	case !n.returned().Empty():
 		return Bounce, ActionUnknown, ClueReturned
-	}
-	if n.head.automatic() && hasPrefixFold(n.head.autoSubmitted, "auto-replied") {
-		return AutoReply, ActionUnknown, ClueAutoSubmitted
 	}
 	return Ordinary, ActionUnknown, NoClue
 }
@@ -275,148 +320,7 @@ func subjectAction(subject string) Action {
 	return ActionUnknown
 }
 
-// mailerDaemon says that the sender is not only a postmaster, who is sometimes a person.
-func (h *head) mailerDaemon() bool {
-	return h.daemon() && !sameWord(localPart(h.from), "postmaster")
-}
-
-// returned finds the returned header, in the places where servers put it.
-func (n *notice) returned() Header {
-	if h := n.returnedPart(); !h.Empty() {
-		return h
-	}
-	for i, p := range n.parts {
-		// A part that has no header of its own begins with that of the message.
-		if h := headerIn(p.header); i > 0 && !h.Empty() && h.set().header() {
-			return h
-		}
-	}
-	for _, p := range n.parts {
-		if p.plain() {
-			if h := findReturned(p.text()); !h.Empty() {
-				return h
-			}
-		}
-	}
-	for _, p := range n.parts {
-		if p.within("application/") {
-			if h := p.returned(); !h.Empty() && h.set().header() {
-				return h
-			}
-		}
-	}
-	return Header{}
-}
-
-// returnedPart looks for the header in the parts made for it.
-func (n *notice) returnedPart() Header {
-	for _, p := range n.parts {
-		if p.is("message/rfc822") || p.is("message/global") || p.is("text/rfc822-headers") || p.is("message/global-headers") ||
-			p.is("text/rfc822-header") || p.is("message/rfc822-headers") || p.is("text/rfc822") {
-			if h := p.returned(); !h.Empty() {
-				return h
-			}
-		}
-	}
-	return Header{}
-}
-
-// set says which fields the header has.
-func (h Header) set() fieldSet {
-	var s fieldSet
-	for rest := h.raw; len(rest) > 0; {
-		var f field
-		f, rest = nextField(rest)
-		s = s.with(f.name)
-	}
-	return s
-}
-
-// maxMarkers is how many lines that announce a header are believed in one text.
-const maxMarkers = 10
-
-// findReturned finds a returned header in plain text: behind a line that announces it, or else as
-// lines that can be nothing else.
-func findReturned(t []byte) Header {
-	tried := 0
-	for rest := t; len(rest) > 0 && tried < maxMarkers; {
-		var line []byte
-		line, rest = cutLine(rest)
-		if isMarker(line) {
-			tried++
-			if h := headerAfter(rest); h.set().count() >= 2 {
-				return h
-			}
-		}
-	}
-	return findBlock(t)
-}
-
-// isMarker says that the line announces the returned message.
-func isMarker(line []byte) bool {
-	line = bytes.TrimLeft(line, " \t-=*_>~#")
-	if len(line) < 10 || len(line) > 200 {
-		return false
-	}
-	for _, m := range &markers {
-		if hasPrefixFold(line, m) {
-			return true
-		}
-	}
-	return false
-}
-
-// headerAfter reads the header that begins within the next lines, indented or quoted or not.
-func headerAfter(t []byte) Header {
-	for range 8 {
-		line, rest := cutLine(t)
-		bare := bytes.TrimLeft(line, " \t>|")
-		if name, _, ok := splitField(bare); ok && (fieldSet(0).with(name) != 0 || hasPrefixFold(name, "x-")) {
-			if indent := line[:len(line)-len(bare)]; len(indent) > 0 {
-				t = outdent(t, indent)
-			}
-			return headerIn(t)
-		}
-		t = rest
-	}
-	return Header{}
-}
-
-// outdent takes the indent off the lines that have it, up to the first that is blank without it.
-func outdent(t, indent []byte) []byte {
-	var out []byte
-	for len(t) > 0 {
-		var line []byte
-		line, t = cutLine(t)
-		line, had := bytes.CutPrefix(line, indent)
-		if !had || blank(line) {
-			break
-		}
-		out = append(out, line...)
-	}
-	return out
-}
-
-// findBlock finds lines that only a header has, with nothing before them to say so.
-func findBlock(t []byte) Header {
-	start, seen := -1, fieldSet(0)
-	for at := 0; at < len(t); {
-		f, rest := nextField(t[at:])
-		if f.name == nil {
-			if start >= 0 && seen.header() {
-				return Header{raw: t[start:at:at]}
-			}
-			start, seen = -1, 0
-		} else {
-			if start < 0 {
-				start = at
-			}
-			seen = seen.with(f.name)
-		}
-		at = len(t) - len(rest)
-	}
-	if start >= 0 && seen.header() {
-		return Header{raw: t[start:]}
-	}
-	return Header{}
+// postmaster says that the sender is a postmaster, who is sometimes a person.
+func (h *head) postmaster() bool {
+	return sameWord(localPart(h.from), "postmaster") && !h.daemonDisplay()
 }

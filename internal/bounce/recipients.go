@@ -11,7 +11,7 @@ func (n *notice) recipients() []Recipient {
 		return rs
 	}
 	var named []Recipient
-	for _, a := range bytes.FieldsFunc(n.head.failedRecipients, func(r rune) bool { return strings.ContainsRune(", \t\r\n", r) }) {
+	for _, a := range bytes.FieldsFunc(n.head.failedRecipients[:min(len(n.head.failedRecipients), 400*MaxRecipients)], func(r rune) bool { return strings.ContainsRune(", \t\r\n", r) }) {
 		if a = cleanAddress(a); a != nil && len(named) < MaxRecipients {
 			named = append(named, Recipient{Final: string(a)})
 		}
@@ -30,8 +30,27 @@ func (n *notice) recipients() []Recipient {
 		if rs := textRecipients(t); len(rs) > 0 {
 			return merge(named, rs)
 		}
+		if r := anyRecipient(t); r.Final != "" && len(named) == 0 {
+			return []Recipient{r}
+		}
 	}
 	return named
+}
+
+// anyRecipient takes the first address of a text in which none has a line of its own.
+func anyRecipient(t []byte) Recipient {
+	at := bytes.IndexByte(t, '@')
+	if at < 0 {
+		return Recipient{}
+	}
+	const around = " \t\r\n<>()[]\"',;:="
+	start := bytes.LastIndexAny(t[max(0, at-64):at], around) + 1 + max(0, at-64)
+	end := len(t)
+	if i := bytes.IndexAny(t[at:min(len(t), at+256)], around); i >= 0 {
+		end = at + i
+	}
+	a := cleanAddress(t[start:end])
+	return Recipient{Final: string(a), Status: findStatus(t[:min(len(t), openingSize)])}
 }
 
 // statusRecipients reads the status part, of a receipt too.
