@@ -15,7 +15,7 @@ const (
 	ClueFailedRecipients
 	// ClueTopic is the field X-Amz-Sns-Message-Id with a notification in JSON: Amazon SES by way of SNS.
 	ClueTopic
-	// The text with which these servers begin.
+	// ClueExim and those below are the text with which these servers, and those that copied them, begin.
 	ClueExim
 	ClueQmail
 	CluePostfix
@@ -173,7 +173,8 @@ var delays = [...]string{
 	"delivery attempts will continue to be made", "will keep trying", "will be retried", "message will be retried", "delays in delivering your message", "delivery is delayed",
 }
 
-// failureSubjects are the subjects of notices: in lower case, anywhere in it.
+// failureSubjects are the subjects of notices: anywhere in it, with ASCII in lower case (other letters are compared as
+// they stand).
 var failureSubjects = [...]wording{
 	{ClueSubject, Delayed, "delayed"},
 	{ClueSubject, Delayed, "(delay)"},
@@ -240,10 +241,10 @@ var markers = [...]string{
 	"undelivered message follows",                     // qmail-based
 	"this is a copy of",                               // Exim
 	"the header of the original message is following", // GMX, 1&1
-	"the headers of the original message",             //
+	"the headers of the original message",
 	"original message follows",                        // Sendmail, IMail, DragonFly
 	"original message headers",                        // Exchange
-	"original message header",                         //
+	"original message header",
 	"original message",                                // Gmail, Sendmail, m-FILTER
 	"original mail as follows",                        // fml
 	"message header follows",                          // Sendmail, Gmail
@@ -253,15 +254,15 @@ var markers = [...]string{
 	"included is a copy of the message header",        // MX Logic
 	"below is a copy of the original message",         // OpenSMTPD
 	"message text follows",                            // MMDF
-	"message follows",                                 //
-	"the message header",                              //
-	"headers of the message",                          //
-	"header of the message",                           //
-	"copy of the original message",                    //
-	"text of the message",                             //
-	"start of the message",                            //
+	"message follows",
+	"the message header",
+	"headers of the message",
+	"header of the message",
+	"copy of the original message",
+	"text of the message",
+	"start of the message",
 	"content-type: message/rfc822",                    // a border that was lost: Sun, KDDI, SurfControl
-	"content-type: text/rfc822-headers",               //
+	"content-type: text/rfc822-headers",
 }
 
 // challenges and viruses are what those programs write, at the beginning or in the subject.
