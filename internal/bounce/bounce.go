@@ -104,7 +104,8 @@ type Report struct {
 	Returned Header
 	// Recipients are those that the notice speaks of, in its order.
 	Recipients []Recipient
-	// Cut says that the message reaches beyond a bound of this package, so that something may be missing. It is false for ordinary mail.
+	// Cut says that the message reaches beyond a bound of this package, so that something may be missing. It is false
+	// for ordinary mail. Whoever gave fewer octets than the message has must know so himself.
 	Cut bool
 }
 

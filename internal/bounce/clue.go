@@ -242,18 +242,18 @@ var markers = [...]string{
 	"this is a copy of",                               // Exim
 	"the header of the original message is following", // GMX, 1&1
 	"the headers of the original message",
-	"original message follows",                        // Sendmail, IMail, DragonFly
-	"original message headers",                        // Exchange
+	"original message follows", // Sendmail, IMail, DragonFly
+	"original message headers", // Exchange
 	"original message header",
-	"original message",                                // Gmail, Sendmail, m-FILTER
-	"original mail as follows",                        // fml
-	"message header follows",                          // Sendmail, Gmail
-	"message headers follow",                          // DragonFly
-	"unsent message follows",                          // Sendmail 5
-	"returned message",                                // Notes
-	"included is a copy of the message header",        // MX Logic
-	"below is a copy of the original message",         // OpenSMTPD
-	"message text follows",                            // MMDF
+	"original message",                         // Gmail, Sendmail, m-FILTER
+	"original mail as follows",                 // fml
+	"message header follows",                   // Sendmail, Gmail
+	"message headers follow",                   // DragonFly
+	"unsent message follows",                   // Sendmail 5
+	"returned message",                         // Notes
+	"included is a copy of the message header", // MX Logic
+	"below is a copy of the original message",  // OpenSMTPD
+	"message text follows",                     // MMDF
 	"message follows",
 	"the message header",
 	"headers of the message",
@@ -261,7 +261,7 @@ var markers = [...]string{
 	"copy of the original message",
 	"text of the message",
 	"start of the message",
-	"content-type: message/rfc822",                    // a border that was lost: Sun, KDDI, SurfControl
+	"content-type: message/rfc822", // a border that was lost: Sun, KDDI, SurfControl
 	"content-type: text/rfc822-headers",
 }
 

@@ -130,12 +130,16 @@ func (n *notice) byStructure() (Kind, Clue) {
 	return Ordinary, NoClue
 }
 
-// read fetches subject and beginning.
+// read fetches subject and beginning. What was returned is no part of the beginning: it is the words of somebody else.
 func (n *notice) read() {
 	n.subject = n.head.plainSubject()
 	for _, p := range n.parts {
 		if p.plain() {
-			n.opening = normalise(p.text(), false)
+			t := p.text()
+			if h := findReturned(t); !h.Empty() {
+				t = before(t, h.raw)
+			}
+			n.opening = normalise(t, false)
 			return
 		}
 	}
@@ -232,13 +236,21 @@ func (n *notice) begins(from sender) wording {
 	default:
 		return wording{}
 	}
+	if n.isReply() && !n.head.daemon() {
+		return wording{} // what a person has his program say is his own affair
+	}
 	if w := find(n.servers, opening); w.clue != NoClue {
 		return w
 	}
-	if !second || n.isReply() || n.says(challenges[:]) || n.says(viruses[:]) {
+	if !second || n.autoReplied() || n.says(challenges[:]) || n.says(viruses[:]) {
 		return wording{}
 	}
 	return find(words[:], opening)
+}
+
+// autoReplied says that the message is marked as an answer, and not from a mail system: those use the mark too.
+func (n *notice) autoReplied() bool {
+	return n.isReply() || hasPrefixFold(n.head.autoSubmitted, "auto-replied") && !n.head.daemon()
 }
 
 // find returns the first wording that stands in the text.
