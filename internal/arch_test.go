@@ -36,6 +36,8 @@ var floors = map[string]int{
 	"batv": 2, "srs": 2, "seal": 2,
 	// Where mail goes, which the configuration is made of.
 	"route": 2, "config": 3,
+	// What kind of automatic mail a message is: octets in, words out.
+	"bounce": 2,
 	// Rules: evidence in, reply out.
 	"verdict": 3,
 	// Services.
@@ -98,6 +100,7 @@ var pure = map[string][]string{
 	"batv":     {"os", "net", "io", "log/slog", "crypto/rand", "math/rand/v2"},
 	"srs":      {"os", "net", "io", "log/slog", "crypto/rand", "math/rand/v2"},
 	"seal":     {"os", "net", "io", "log/slog", "crypto/rand", "math/rand/v2"},
+	"bounce":   {"os", "net", "time", "io", "log/slog"},
 }
 
 // dialers are the packages that may open a connection to somebody.
