@@ -34,6 +34,7 @@ type exportReport struct {
 	File      string         `json:"file"`
 	Format    string         `json:"format"`
 	Addresses int            `json:"addresses"`
+	Patterns  int            `json:"patterns,omitempty"`
 	Domains   map[string]int `json:"domains"`
 	Left      []leftOut      `json:"left_out,omitempty"`
 }
@@ -91,14 +92,19 @@ func (a *app) exportTo(ctx context.Context, f exportFlags) error {
 	if err != nil {
 		return unlisted(a.file, err)
 	}
-	if b.Len() == 0 && !f.empty {
-		return hint("if that is right, say --empty", "there is no recipient at all, and a map without any refuses all mail: nothing was written")
-	}
 	aliases := map[string][]string{}
 	if format != book.List { // which our own lists need not, and others do not know
 		for i := range cfg.Domains {
 			aliases[cfg.Domains[i].Name] = cfg.Domains[i].Aliases
 		}
+	}
+	written, err := book.Each(format, b, aliases, func(string, string, bool) {})
+	if err != nil {
+		return err
+	}
+	if written.Addresses+written.Patterns == 0 && !f.empty {
+		a.printLeft(written)
+		return hint("if that is right, say --empty", "there is no recipient at all, and a map without any refuses all mail: nothing was written")
 	}
 	return a.writeExport(f, format, b, aliases)
 }
@@ -124,6 +130,10 @@ func (a *app) gather(ctx context.Context, q daemon.RecipientsQuery) (*book.Book,
 	var n atomic.Int64
 	defer progress(a.err, "gathering recipients", func() (int, int) { return int(n.Load()), 0 })()
 	b := book.New()
+	q.Patterns = func(addr mail.Address) error {
+		b.AddPattern(addr)
+		return nil
+	}
 	err = a.offline(ctx, func(d *daemon.Daemon) error {
 		return d.Recipients(ctx, q, func(addr mail.Address) error {
 			n.Add(1)
@@ -173,7 +183,7 @@ func (a *app) writeExport(f exportFlags, format book.Format, b *book.Book, alias
 	if err := safefile.Replace(f.output, fill, 0o644); err != nil {
 		return err
 	}
-	r := exportReport{File: f.output, Format: format.String(), Addresses: written.Addresses, Domains: map[string]int{}}
+	r := exportReport{File: f.output, Format: format.String(), Addresses: written.Addresses, Patterns: written.Patterns, Domains: map[string]int{}}
 	for _, d := range b.Domains() {
 		r.Domains[d] = b.Of(d).Len()
 	}
@@ -184,7 +194,11 @@ func (a *app) writeExport(f exportFlags, format book.Format, b *book.Book, alias
 		return a.printJSON(r)
 	}
 	a.printLeft(written)
-	a.printf("%s: %d %s of %d %s\n", f.output, written.Addresses, plural(written.Addresses, "address", "addresses"), len(r.Domains), plural(len(r.Domains), "domain", "domains"))
+	patterns := ""
+	if n := written.Patterns; n > 0 {
+		patterns = fmt.Sprintf(" and %d %s", n, plural(n, "pattern", "patterns"))
+	}
+	a.printf("%s: %d %s%s of %d %s\n", f.output, written.Addresses, plural(written.Addresses, "address", "addresses"), patterns, len(r.Domains), plural(len(r.Domains), "domain", "domains"))
 	switch format {
 	case book.Postfix:
 		a.printf("Make the map of it: postmap %s\n", f.output)

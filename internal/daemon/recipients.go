@@ -23,11 +23,17 @@ type RecipientsQuery struct {
 	Domains    []string // names or aliases, folded; none: all that the configuration has
 	Source     string   // of this source alone, by its name; "": of all sources of a domain
 	Remembered bool     // of sources that cannot be listed, those that are remembered as existing
+
+	// Patterns is given the lines of Sendmail's files that accept, or defer, one user with any +detail:
+	// user+*@domain, or user++@domain where the detail may not be empty. nil: they are passed over. Its
+	// error ends the call.
+	Patterns func(mail.Address) error
 }
 
 // Recipients hands over all recipients of the domains that their sources can name, each under
 // its domain's own name; the same one may come more than once. Files are read again, directory
-// servers and databases are asked for all that they have. The error is yield's, or names
+// servers and databases are asked for all that they have. Whom a file defers (450) exists as far as anybody
+// knows, and is among them. The error is yield's, or names
 // all sources whose recipients cannot be had: then what was handed over is not whole.
 func (d *Daemon) Recipients(ctx context.Context, q RecipientsQuery, yield func(mail.Address) error) error {
 	g := &gathering{d: d, s: d.current.Load(), q: q, yield: yield}
@@ -179,7 +185,7 @@ func (g *gathering) from(ctx context.Context, p *place) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		return g.give(p, a)
+		return g.give(p, a, g.giveTo)
 	}
 	if p.file != "" {
 		if err := g.namesAll(p); err != nil {
@@ -190,7 +196,8 @@ func (g *gathering) from(ctx context.Context, p *place) error {
 			return err
 		}
 		defer f.Close()
-		_, err = book.Read(p.file, f, book.Options{Format: p.format}, take)
+		patterns := func(a mail.Address) error { return g.give(p, a, g.givePattern) }
+		_, err = book.Read(p.file, f, book.Options{Format: p.format, Pattern: patterns}, take)
 		if bad := (*book.Mistake)(nil); errors.As(err, &bad) {
 			return &config.Errors{List: fileProblems(p.file, err)}
 		}
@@ -212,6 +219,9 @@ func (g *gathering) from(ctx context.Context, p *place) error {
 	return g.remembered(p, take)
 }
 
+// nobody is a local part that no user has.
+const nobody = "nobody.can.have.this.name"
+
 // namesAll makes sure that no line of a file says yes to anybody: nobody can write these down.
 func (g *gathering) namesAll(p *place) error {
 	var blind []string
@@ -220,7 +230,11 @@ func (g *gathering) namesAll(p *place) error {
 		if !ok {
 			continue
 		}
-		if r := f.Rule("nobody.can.have.this.name@" + at.domain); r.Standing == evidence.Exists && r.Blind {
+		anybody := func(name string) bool {
+			r := f.Rule(name + "@" + at.domain)
+			return r.Standing == evidence.Exists && r.Blind
+		}
+		if anybody(nobody) || anybody(nobody+"+"+nobody) {
 			blind = append(blind, at.domain)
 		}
 	}
@@ -250,16 +264,16 @@ func (g *gathering) cannot(p *place, names []string, why, advice string) error {
 	return fmt.Errorf("the recipients of %s at %s %w: %s", strings.Join(names, ", "), p.source.Name(), errCannotList, why)
 }
 
-// give hands over an address that a place names, if it is of a domain that is wanted, and the
-// place, and who is asked before it, do not say otherwise. A local part alone is one of each domain.
-func (g *gathering) give(p *place, a mail.Address) error {
+// give hands over an address that a place names, by to, if it is of a domain that is wanted. A local part alone
+// is one of each domain.
+func (g *gathering) give(p *place, a mail.Address, to func(*seat, mail.Address) error) error {
 	if a.Domain() == "" {
 		for _, at := range p.seats {
 			full, err := a.WithDomain(at.domain)
 			if err != nil {
 				return err
 			}
-			if err := g.giveTo(at, full); err != nil {
+			if err := to(at, full); err != nil {
 				return err
 			}
 		}
@@ -269,20 +283,39 @@ func (g *gathering) give(p *place, a mail.Address) error {
 	if r == nil || p.by[r.Name] == nil {
 		return nil
 	}
-	return g.giveTo(p.by[r.Name], r.Canonical(a))
+	return to(p.by[r.Name], r.Canonical(a))
 }
 
 func (g *gathering) giveTo(at *seat, a mail.Address) error {
-	key := a.Key()
-	if f, ok := at.source.(*access.Source); ok && f.Rule(key).Standing != evidence.Exists {
-		return nil // another line of the file refuses him
+	if at.denies(a.Key()) {
+		return nil
+	}
+	return g.yield(a)
+}
+
+// givePattern judges a pattern by a detail that nobody has.
+func (g *gathering) givePattern(at *seat, a mail.Address) error {
+	user := a.LocalKey()
+	user = user[:len(user)-1] // the star, or the second plus
+	if g.q.Patterns == nil || at.denies(user+nobody+"@"+a.Domain()) {
+		return nil
+	}
+	return g.q.Patterns(a)
+}
+
+// denies says whether the place, or who is asked before it, says that whom it names in one line does not exist.
+func (at *seat) denies(key string) bool {
+	if f, ok := at.source.(*access.Source); ok {
+		if s := f.Rule(key).Standing; s != evidence.Exists && s != evidence.Unavailable {
+			return true // another line of the file refuses him
+		}
 	}
 	for _, src := range at.before {
 		if known, ok := src.(directory.Known); ok && known.Known(key) == evidence.Missing {
-			return nil // has the word first, and says no
+			return true // has the word first, and says no
 		}
 	}
-	return g.yield(a)
+	return false
 }
 
 // remembered hands over whom a source said to exist, as long ago as its word is used.

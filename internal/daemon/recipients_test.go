@@ -86,6 +86,35 @@ func TestRecipientsOfSeveral(t *testing.T) {
 	}
 }
 
+// TestRecipientsOfSendmail: whom the files defer, and their patterns, are as much there as at RCPT.
+func TestRecipientsOfSendmail(t *testing.T) {
+	m := mailtest.NewMock(t, mailtest.Script{})
+	dir := t.TempDir()
+	file := mailtest.WriteFile(t, dir, "access", "To:dora@example.com 450 On holiday\nTo:sales+*@example.com RELAY\nTo:all+*@ OK\nTo:eve@example.com REJECT\nTo:old+*@example.com REJECT\n")
+	virt := mailtest.WriteFile(t, dir, "virt", "busy@example.net error:tempfail 450 Later\nmoved@example.net busy@example.net\nq++@example.net dora\ngone+*@example.net gone@example.net\ngone@example.net error:nouser 550 Gone\n")
+	g := start(t, relayTo("smtp://"+m.Addr(), "", `recipients = ["access:`+file+`"]`)+
+		"[[domain]]\nname = \"example.net\"\nrelay = \"smtp://"+m.Addr()+"\"\nrecipients = [\"virtusertable:"+virt+"\"]\n")
+	k := open(t, g.addr)
+	rcpt(t, k, "sales+x@example.com", "250")
+	rcpt(t, k, "dora@example.com", "450")
+	var patterns []string
+	got, err := recipients(t, g, daemon.RecipientsQuery{Patterns: func(a mail.Address) error {
+		patterns = append(patterns, a.Key())
+		return nil
+	}})
+	if want := []string{"busy@example.net", "dora@example.com", "moved@example.net"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("%q, %v, want %q", got, err, want)
+	}
+	slices.Sort(patterns)
+	if want := []string{"all+*@example.com", "q++@example.net", "sales+*@example.com"}; !slices.Equal(patterns, want) {
+		t.Errorf("patterns %q, want %q", patterns, want)
+	}
+	enough := errors.New("enough")
+	if _, err := recipients(t, g, daemon.RecipientsQuery{Patterns: func(mail.Address) error { return enough }}); !errors.Is(err, enough) {
+		t.Error(err)
+	}
+}
+
 // TestRecipientsRemembered names whom a server said to exist, and nobody else.
 func TestRecipientsRemembered(t *testing.T) {
 	m := mailtest.NewMock(t, mailtest.Script{Users: []string{"alice", "bob"}})

@@ -55,6 +55,9 @@ type Options struct {
 	Attributes []string
 	// Locals says that in CSV and LDIF too a local part alone is an address.
 	Locals bool
+	// Pattern is given the lines of an access text or virtusertable that stand for user with any +detail,
+	// user+*@domain (or user++@domain), as they are written; nil: they are passed over. Its error is Read's.
+	Pattern func(mail.Address) error
 }
 
 // fit says which option the format has no use for.
@@ -160,6 +163,22 @@ func (r *reader) address(text string, locals bool) {
 func (r *reader) found(a mail.Address) {
 	r.Addresses++
 	if err := r.take(a); err != nil && r.failed == nil {
+		r.failed = err
+	}
+}
+
+// pattern hands a pattern over, or passes it over.
+func (r *reader) pattern(text string) {
+	if r.o.Pattern == nil {
+		r.passed(reasonPattern)
+		return
+	}
+	a, err := mail.ParseAddress(text)
+	if err != nil {
+		r.wrong("%q: %v", text, err)
+		return
+	}
+	if err := r.o.Pattern(a); err != nil && r.failed == nil {
 		r.failed = err
 	}
 }

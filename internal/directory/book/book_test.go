@@ -102,6 +102,14 @@ var readCases = []struct {
 			"From:x.example OK\nConnect:192.0.2 RELAY\nTo:d+*@example.com RELAY\nexample.org RELAY\n192.0.2.1 OK\nTo:e@example.com 550 no\n# end\n",
 		want:   []string{"ann@example.com", "bob@example.com", "abuse"},
 		passed: map[string]int{reasonRefused: 3, reasonOther: 2, reasonPattern: 1, reasonDomain: 2}},
+	{name: "access, who is deferred", format: Access,
+		text: "To:a@example.com 450 On holiday\nTo:b@example.com ERROR:4.2.2:\"452 Full\"\nTo:c@example.com ERROR:\"450 Moving\"\nTo:d@example.com \"451 4.3.0 no\"\n" +
+			"To:e@example.com error:4.2.1:busy\nTo:f@example.com ERROR:4.2.2:550 Gone\nTo:g@example.com ERROR:5.1.1:450 x\nTo:h@example.com 550 4.0.0\nTo:i+*@example.com 450 no\n",
+		want:   []string{"a@example.com", "b@example.com", "c@example.com", "d@example.com", "e@example.com", "g@example.com"},
+		passed: map[string]int{reasonRefused: 2, reasonPattern: 1}},
+	{name: "virtusertable, who is deferred", file: "virtusertable", format: Virtusertable,
+		text: "a@example.com error:tempfail Later\nb@example.com error:tempfail 550 Gone\nc@example.com error:nouser 450 x\nd@example.com error:4.2.2:450 x\ne@example.com error:nouser No\nf@example.com ERROR:450 x\n",
+		want: []string{"a@example.com", "c@example.com", "d@example.com", "f@example.com"}, passed: map[string]int{reasonRefused: 2}},
 	{name: "virtusertable", file: "/etc/mail/virtusertable", format: Virtusertable,
 		text: "ann@example.com ann\nx@example.com error:nouser No\n@example.com error:nouser 550 No\np+*@example.com p\n",
 		want: []string{"ann@example.com"}, passed: map[string]int{reasonRefused: 2, reasonPattern: 1}},
@@ -160,6 +168,53 @@ func TestRead(t *testing.T) {
 				t.Errorf("with its format named: %q, %v", again, err)
 			}
 		})
+	}
+}
+
+// TestPatterns hands the patterns of both of Sendmail's texts over where they are wanted, and counts them elsewhere.
+func TestPatterns(t *testing.T) {
+	var got []string
+	o := Options{Pattern: func(a mail.Address) error { got = append(got, a.Key()); return nil }}
+	for _, text := range []string{"To:Sales+*@example.com RELAY\nTo:all+*@ 450 no\nTo:x+*@example.com REJECT\n", "q++@example.com q\nr+*@example.com r\n@example.com error:nouser No\n"} {
+		if _, _, err := readAll("", text, o); err != nil {
+			t.Error(err)
+		}
+	}
+	if want := []string{"sales+*@example.com", "all+*", "q++@example.com", "r+*@example.com"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	enough := errors.New("enough")
+	if _, _, err := readAll("", "To:sales+*@example.com RELAY\n", Options{Pattern: func(mail.Address) error { return enough }}); !errors.Is(err, enough) {
+		t.Error(err)
+	}
+}
+
+// TestWritePatterns: Sendmail's access has lines for some, the other formats for none.
+func TestWritePatterns(t *testing.T) {
+	b := New()
+	for _, text := range []string{"sales+*@example.com", "q++@example.com", "a%b+*@example.com"} {
+		a, err := mail.ParseAddress(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.AddPattern(a)
+	}
+	for f, want := range map[Format]struct {
+		text           string
+		patterns, left int
+	}{
+		Access: {"To:sales+*@example.com\tRELAY\nTo:example.com\tERROR:5.1.1:\"550 User unknown\"\nTo:sales+*@example.net\tRELAY\nTo:example.net\tERROR:5.1.1:\"550 User unknown\"\n", 2, 4},
+		List:   {"# nobody\n", 0, 6}, Postfix: {"", 0, 6},
+	} {
+		var text strings.Builder
+		w, err := Write(&text, f, b, map[string][]string{"example.com": {"example.net"}})
+		left := 0
+		for _, l := range w.Left {
+			left += l.Count
+		}
+		if err != nil || text.String() != want.text || w.Patterns != want.patterns || left != want.left || w.Addresses != 0 {
+			t.Errorf("%v: %q, %+v, %v", f, text.String(), w, err)
+		}
 	}
 }
 

@@ -19,8 +19,9 @@
 // Text is UTF-8, or UTF-16 with a byte order mark as PowerShell writes it. Latin-1
 // is not guessed at, and refused. A line may have 64 KiB, a CSV record 1 MiB; attributes of LDIF
 // that are not asked for may have any length. A line for a whole domain names nobody and is passed
-// over, as are user+*@domain and other patterns. Where a virtusertable leads is not followed. Of LDIF, values
-// in other files (attribute:<) and changes other than "add" are refused.
+// over, as are user+*@domain and user++@domain, unless they are asked for (Options.Pattern). Where a
+// virtusertable leads is not followed. Of LDIF, values in other files (attribute:<) and changes other than
+// "add" are refused.
 //
 // A Book keeps some 40 octets an address. Read itself keeps one record.
 //

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"backstop/internal/directory/watch"
+	"backstop/internal/mail"
 )
 
 // NoAddress is the Reason for which an entry of LDIF or a record of CSV without any address is passed over.
@@ -12,7 +13,7 @@ const NoAddress = "no address in it"
 
 // Reasons for which lines are passed over.
 const (
-	reasonRefused  = "refused by the file itself (REJECT, DISCARD, SKIP or an error)"
+	reasonRefused  = "refused by the file itself (REJECT, DISCARD, SKIP or an error that is no 4xx)"
 	reasonDomain   = "for a whole domain, so it names nobody"
 	reasonPattern  = "a pattern (user+*, %1), so it names nobody"
 	reasonOther    = "about senders, clients or other things (From:, Connect:, …)"
@@ -113,12 +114,12 @@ func (r *reader) accessLine(line string) {
 	switch {
 	case !accessYes(value) && !accessNo(value):
 		r.wrong("the value %q of %q is not understood", value, key)
-	case !accessYes(value):
+	case !accessYes(value) && !deferred(afterError(value)):
 		r.passed(reasonRefused)
 	case !named:
 		r.passed(reasonDomain) // or an untagged line for a client: nobody is named either
 	case strings.Contains(key, "+*@"):
-		r.passed(reasonPattern)
+		r.pattern(strings.TrimSuffix(key, "@"))
 	default:
 		r.address(strings.TrimSuffix(key, "@"), true)
 	}
@@ -142,6 +143,38 @@ func accessNo(value string) bool {
 	return len(code) >= 3 && (code[0] == '4' || code[0] == '5') && digits(code[:3])
 }
 
+// deferred says whether the text of an error is one for "not now", which does not say that somebody is unknown:
+// 450 text, 4.2.2:450 text, 4.2.2:text, or in a virtusertable "tempfail text". A code goes before the rest.
+func deferred(text string) bool {
+	class := byte('5')
+	word, rest, _ := strings.Cut(text, " ")
+	if head, more, has := strings.Cut(text, ":"); has && isStatus(head) {
+		class, text = head[0], more
+	} else if strings.EqualFold(word, "tempfail") {
+		class, text = '4', rest
+	} else if !strings.ContainsAny(word, "0123456789") { // nouser, …
+		text = rest
+	}
+	text = strings.TrimLeft(text, `" `)
+	if len(text) >= 3 && digits(text[:3]) {
+		class = text[0]
+	}
+	return class == '4'
+}
+
+func isStatus(s string) bool {
+	_, err := mail.ParseStatus(s)
+	return err == nil
+}
+
+// afterError is what stands behind "error:", or all.
+func afterError(value string) string {
+	if head, text, ok := strings.Cut(value, ":"); ok && strings.EqualFold(head, "error") {
+		return strings.TrimSpace(text)
+	}
+	return value
+}
+
 func digits(s string) bool { return strings.Trim(s, "0123456789") == "" && s != "" }
 
 func (r *reader) virtualLine(line string) {
@@ -154,12 +187,12 @@ func (r *reader) virtualLine(line string) {
 	switch {
 	case at < 0 || at == len(key)-1:
 		r.wrong("%q is never looked up; a key is user@domain or @domain", key)
-	case hasHead && strings.EqualFold(head, "error"):
+	case hasHead && strings.EqualFold(head, "error") && !deferred(afterError(value)):
 		r.passed(reasonRefused)
 	case at == 0:
 		r.passed(reasonDomain)
 	case strings.HasSuffix(key[:at], "+*") || strings.HasSuffix(key[:at], "++"):
-		r.passed(reasonPattern)
+		r.pattern(key)
 	default:
 		r.address(key, false)
 	}

@@ -97,6 +97,11 @@ func TestPostmapFindsAll(t *testing.T) {
 // in one that only relays them.
 func TestSendmailTakesAll(t *testing.T) {
 	b := oddBook(t)
+	pattern, err := mail.ParseAddress("sales+*@example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.AddPattern(pattern)
 	text, w := written(t, Access, b)
 	for _, local := range [][]string{b.Domains(), nil} {
 		m := rig.NewSendmail(t, rig.SendmailOptions{Access: text, Local: local})
@@ -112,6 +117,8 @@ func TestSendmailTakesAll(t *testing.T) {
 				}
 			}
 		}
+		questions = append(questions, "check_rcpt sales+x@example.com", "check_rcpt sales@example.com", "check_rcpt sales2+x@example.com")
+		want = append(want, true, false, false)
 		taken, refused := 0, 0
 		for i, answer := range m.Ask(questions...) {
 			yes := strings.HasSuffix(strings.TrimSpace(answer), "returns: RELAY")
@@ -126,8 +133,8 @@ func TestSendmailTakesAll(t *testing.T) {
 				t.Errorf("%s: %s", questions[i], answer)
 			}
 		}
-		if taken != w.Addresses {
-			t.Errorf("taken %d, written %d", taken, w.Addresses)
+		if taken != w.Addresses+w.Patterns {
+			t.Errorf("taken %d, written %d and %d patterns", taken, w.Addresses, w.Patterns)
 		}
 		t.Logf("local %v: %d of %d addresses written and taken, %d others refused; left out: %+v", local, taken, b.Len(), refused, w.Left)
 	}

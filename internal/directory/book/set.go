@@ -14,6 +14,8 @@ type Book struct {
 	last    *Names // of the domain that came last
 	domain  string
 	chunk   strings.Builder
+
+	patterns *Book // user+*@domain; nil: there are none
 }
 
 // Names are the local parts of one domain, as they are compared (mail.Address.LocalKey).
@@ -50,10 +52,33 @@ func (b *Book) AddTo(domain, local string) {
 	b.last.list, b.last.sorted = append(b.last.list, b.chunk.String()[at:]), false
 }
 
-// Domains are the folded names of the domains, sorted; "" is that of local parts alone.
-func (b *Book) Domains() []string { return slices.Sorted(maps.Keys(b.domains)) }
+// AddPattern adds a line that stands for one user with any +detail, as Options.Pattern gives it.
+func (b *Book) AddPattern(a mail.Address) {
+	if b.patterns == nil {
+		b.patterns = New()
+	}
+	b.patterns.Add(a)
+}
 
-// Len is how many different addresses there are.
+// patternsOf are the patterns of a domain.
+func (b *Book) patternsOf(domain string) []string {
+	if b.patterns == nil {
+		return nil
+	}
+	return b.patterns.Of(domain).Sorted()
+}
+
+// Domains are the folded names of the domains, sorted; "" is that of local parts alone.
+func (b *Book) Domains() []string {
+	names := slices.Collect(maps.Keys(b.domains))
+	if b.patterns != nil {
+		names = slices.AppendSeq(names, maps.Keys(b.patterns.domains))
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// Len is how many different addresses there are, patterns aside.
 func (b *Book) Len() int {
 	n := 0
 	for _, names := range b.domains {

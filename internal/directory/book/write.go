@@ -10,6 +10,7 @@ import (
 // Written is what Write wrote, and what the format has no words for.
 type Written struct {
 	Addresses int
+	Patterns  int // lines for a user with any +detail
 	Left      []Left
 }
 
@@ -22,55 +23,79 @@ type Left struct {
 
 // What the real servers were seen not to find (real_test.go).
 const (
-	leftHash   = "the local part begins with #, which Postfix would take for a comment"
-	leftQuoted = "the local part needs quotes, and Sendmail looks it up without"
-	leftSign   = "the local part has % or !, which Sendmail takes for a way to another domain"
-	leftStar   = "the local part ends with +*, which Sendmail takes for a pattern"
-	leftUTF8   = "the local part is not ASCII, and Sendmail has signs of its own among its octets"
+	leftHash    = "the local part begins with #, which Postfix would take for a comment"
+	leftQuoted  = "the local part needs quotes, and Sendmail looks it up without"
+	leftSign    = "the local part has % or !, which Sendmail takes for a way to another domain"
+	leftStar    = "the local part ends with +*, which Sendmail takes for a pattern"
+	leftUTF8    = "the local part is not ASCII, and Sendmail has signs of its own among its octets"
+	leftPattern = "a pattern for all with a +detail, for which the format has no line"
 )
 
 // Write writes the book's addresses, sorted by domain and name, as a List, Postfix or
-// Access text. The same book gives the same text. aliases are further names of a domain,
-// under each of which its addresses are written again.
+// Access text, and behind those of a domain its patterns. The same book gives the same text. aliases are
+// further names of a domain, under each of which its addresses are written again.
 func Write(w io.Writer, f Format, b *Book, aliases map[string][]string) (Written, error) {
-	p := &printer{w: bufio.NewWriterSize(w, 64<<10), f: f}
+	t := &printer{w: bufio.NewWriterSize(w, 64<<10), f: f}
+	if f == List && b.Len() == 0 {
+		t.line("# nobody\n") // a list of no octets is never taken for one
+	}
+	written, err := each(f, b, aliases, t.one, t.end)
+	if err != nil {
+		return written, err
+	}
+	return written, t.w.Flush()
+}
+
+// Each hands over what Write would write, in the same order. An address without a domain has "" for it.
+func Each(f Format, b *Book, aliases map[string][]string, take func(local, domain string, pattern bool)) (Written, error) {
+	return each(f, b, aliases, take, func(string) {})
+}
+
+// each is Each that also says when a domain ends.
+func each(f Format, b *Book, aliases map[string][]string, take func(local, domain string, pattern bool), end func(domain string)) (w Written, err error) {
 	switch f {
 	case List, Postfix, Access:
 	default:
-		return p.Written, fmt.Errorf("%v is read, but not written; there are list, postfix and access", f)
+		return w, fmt.Errorf("%v is read, but not written; there are list, postfix and access", f)
 	}
-	if f == List && b.Len() == 0 {
-		p.w.WriteString("# nobody\n") // a list of no octets is never taken for one
-	}
-	for _, domain := range b.Domains() {
-		for _, name := range append([]string{domain}, aliases[domain]...) {
-			p.domain(name, b.Of(domain).Sorted())
+	for _, own := range b.Domains() {
+		for _, domain := range append([]string{own}, aliases[own]...) {
+			for _, local := range b.Of(own).Sorted() {
+				if why := f.lacks(local); why != "" {
+					w.leave(why, local, domain)
+					continue
+				}
+				take(local, domain, false)
+				w.Addresses++
+			}
+			for _, local := range b.patternsOf(own) {
+				if why := f.lacksPattern(local); why != "" {
+					w.leave(why, local, domain)
+					continue
+				}
+				take(local, domain, true)
+				w.Patterns++
+			}
+			end(domain)
 		}
 	}
-	return p.Written, p.w.Flush()
+	return w, nil
 }
 
 // AppendList appends the lines of a plain list for the names of one domain, "" for
 // local parts alone.
 func AppendList(w io.Writer, domain string, names []string) error {
-	p := &printer{w: bufio.NewWriterSize(w, 64<<10), f: List}
-	p.domain(domain, names)
-	return p.w.Flush()
+	t := &printer{w: bufio.NewWriterSize(w, 64<<10), f: List}
+	for _, local := range names {
+		t.one(local, domain, false)
+	}
+	return t.w.Flush()
 }
 
+// printer writes lines.
 type printer struct {
-	Written
 	w *bufio.Writer // its error comes with Flush
 	f Format
-}
-
-func (p *printer) domain(domain string, names []string) {
-	for _, name := range names {
-		p.one(name, domain)
-	}
-	if p.f == Access && domain != "" {
-		p.line("To:", domain, "\tERROR:5.1.1:\"550 User unknown\"\n")
-	}
 }
 
 // line writes without making a string of the parts.
@@ -80,7 +105,7 @@ func (p *printer) line(parts ...string) {
 	}
 }
 
-func (p *printer) one(local, domain string) {
+func (p *printer) one(local, domain string, _ bool) {
 	at := "@"
 	if domain == "" && p.f != Access {
 		at = ""
@@ -92,19 +117,38 @@ func (p *printer) one(local, domain string) {
 		}
 		p.line(local, at, domain, "\n")
 	case Postfix:
-		if why := notInMap(local); why != "" {
-			p.leave(why, local+at+domain)
-			return
-		}
 		p.line(local, at, domain, " OK\n")
 	case Access:
-		if why := notInAccess(local); why != "" {
-			p.leave(why, local+at+domain)
-			return
-		}
 		p.line("To:", local, at, domain, "\tRELAY\n")
 	}
-	p.Addresses++
+}
+
+// end is the last word on a domain.
+func (p *printer) end(domain string) {
+	if p.f == Access && domain != "" {
+		p.line("To:", domain, "\tERROR:5.1.1:\"550 User unknown\"\n")
+	}
+}
+
+// lacks says why the format has no line for a local part, or "".
+func (f Format) lacks(local string) string {
+	switch f {
+	case Postfix:
+		return notInMap(local)
+	case Access:
+		return notInAccess(local)
+	}
+	return ""
+}
+
+// lacksPattern says why the format has no line for a pattern, or "". Sendmail's access looks up user+*
+// of all patterns, and never without a user.
+func (f Format) lacksPattern(local string) string {
+	user, is := strings.CutSuffix(local, "+*")
+	if f != Access || !is || user == "" {
+		return leftPattern
+	}
+	return notInAccess(user)
 }
 
 // notInMap says why a local part cannot be a key of a Postfix map, or "".
@@ -130,12 +174,16 @@ func notInAccess(local string) string {
 	return ""
 }
 
-func (p *printer) leave(reason, address string) {
-	for i := range p.Left {
-		if p.Left[i].Reason == reason {
-			p.Left[i].Count++
+func (w *Written) leave(reason, local, domain string) {
+	for i := range w.Left {
+		if w.Left[i].Reason == reason {
+			w.Left[i].Count++
 			return
 		}
 	}
-	p.Left = append(p.Left, Left{reason, 1, address})
+	at := "@"
+	if domain == "" {
+		at = ""
+	}
+	w.Left = append(w.Left, Left{reason, 1, local + at + domain})
 }
