@@ -164,9 +164,20 @@ func (m *MariaDB) Pause() { m.signal(syscall.SIGSTOP) }
 // Resume ends a Pause.
 func (m *MariaDB) Resume() { m.signal(syscall.SIGCONT) }
 
+// signal sends a signal, and waits until the server has stopped or goes on: one that was told to go on while
+// its threads were still stopping has been seen to stay stopped.
 func (m *MariaDB) signal(s syscall.Signal) {
-	if pid := m.pid(); pid > 0 {
+	pid := m.pid()
+	if pid <= 0 {
+		return
+	}
+	err := poll(func() (bool, error) {
 		syscall.Kill(pid, s)
+		_, state, found := strings.Cut(readFile(fmt.Sprintf("/proc/%d/stat", pid)), ") ")
+		return !found || strings.HasPrefix(state, "T") == (s == syscall.SIGSTOP), nil
+	})
+	if err != nil {
+		m.t.Errorf("mariadbd does not heed %v: %v", s, err)
 	}
 }
 
