@@ -37,6 +37,13 @@ type exportReport struct {
 	Patterns  int            `json:"patterns,omitempty"`
 	Domains   map[string]int `json:"domains"`
 	Left      []leftOut      `json:"left_out,omitempty"`
+	Partly    []partlyNamed  `json:"partly,omitempty"`
+}
+
+// partlyNamed is a domain of which not everybody is named.
+type partlyNamed struct {
+	Domain string `json:"domain"`
+	Reason string `json:"reason"`
 }
 
 type leftOut struct {
@@ -56,8 +63,9 @@ func (a *app) directoryExport() *cobra.Command {
 			"else. In the latter two each address stands also under the aliases of its domain.\n\n" +
 			"Files are read, directory servers and databases are asked for all that they have. A server\n" +
 			"that is only ever asked about single recipients (callahead) has no list: --remembered\n" +
-			"writes those whom it is remembered to have said exist. Where somebody's recipients\n" +
-			"cannot be had nothing is written at all, since a map that lacks users refuses their mail.",
+			"writes those whom it is remembered to have said exist, and no line then refuses the others.\n" +
+			"Where somebody's recipients cannot be had nothing is written at all, since a map that lacks\n" +
+			"users refuses their mail.",
 		Example: "  backstop directory export --format postfix --output /etc/postfix/relay_recipients\n" +
 			"  backstop directory export --format access --domain example.com\n" +
 			"  backstop directory export --format list --source corp --output corp.list",
@@ -103,7 +111,7 @@ func (a *app) exportTo(ctx context.Context, f exportFlags) error {
 		return err
 	}
 	if written.Addresses+written.Patterns == 0 && !f.empty {
-		a.printLeft(written)
+		a.warnExport(format, b, written)
 		return hint("if that is right, say --empty", "there is no recipient at all, and a map without any refuses all mail: nothing was written")
 	}
 	return a.writeExport(f, format, b, aliases)
@@ -134,6 +142,7 @@ func (a *app) gather(ctx context.Context, q daemon.RecipientsQuery) (*book.Book,
 		b.AddPattern(addr)
 		return nil
 	}
+	q.Partly = func(domain, why string) { b.SetPartly(domain, oneLine(why)) }
 	err = a.offline(ctx, func(d *daemon.Daemon) error {
 		return d.Recipients(ctx, q, func(addr mail.Address) error {
 			n.Add(1)
@@ -174,7 +183,7 @@ func (a *app) writeExport(f exportFlags, format book.Format, b *book.Book, alias
 		if err := fill(a.out); err != nil {
 			return err
 		}
-		a.printLeft(written)
+		a.warnExport(format, b, written)
 		return nil
 	}
 	if info, err := os.Stat(f.output); err == nil && !info.Mode().IsRegular() {
@@ -190,10 +199,11 @@ func (a *app) writeExport(f exportFlags, format book.Format, b *book.Book, alias
 	for _, l := range written.Left {
 		r.Left = append(r.Left, leftOut(l))
 	}
+	r.Partly = partlyOf(b)
 	if a.json {
 		return a.printJSON(r)
 	}
-	a.printLeft(written)
+	a.warnExport(format, b, written)
 	patterns := ""
 	if n := written.Patterns; n > 0 {
 		patterns = fmt.Sprintf(" and %d %s", n, plural(n, "pattern", "patterns"))
@@ -208,11 +218,27 @@ func (a *app) writeExport(f exportFlags, format book.Format, b *book.Book, alias
 	return nil
 }
 
-// printLeft says on the standard error what the file lacks.
-func (a *app) printLeft(w book.Written) {
+// warnExport says on the standard error what the file lacks.
+func (a *app) warnExport(format book.Format, b *book.Book, w book.Written) {
 	for _, l := range w.Left {
 		a.complainOne(fmt.Sprintf("warning: left out: %d, the first of them %s: %s", l.Count, l.First, l.Reason), "")
 	}
+	so := "and a server that takes the file for all refuses the others"
+	if format == book.Access {
+		so = "so the last line, which refuses the others, is left out"
+	}
+	for _, p := range partlyOf(b) {
+		a.complainOne(fmt.Sprintf("warning: %s: not all are named (%s), %s", p.Domain, p.Reason, so), "")
+	}
+}
+
+func partlyOf(b *book.Book) (all []partlyNamed) {
+	for _, domain := range b.Domains() {
+		if why := b.Partly(domain); why != "" {
+			all = append(all, partlyNamed{domain, why})
+		}
+	}
+	return all
 }
 
 func plural(n int, one, many string) string {

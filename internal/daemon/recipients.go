@@ -28,6 +28,9 @@ type RecipientsQuery struct {
 	// user+*@domain, or user++@domain where the detail may not be empty. nil: they are passed over. Its
 	// error ends the call.
 	Patterns func(mail.Address) error
+	// Partly is told of each domain of which not everybody can be named although the call succeeds, and why,
+	// perhaps more than once; nil: nobody is told.
+	Partly func(domain, why string)
 }
 
 // Recipients hands over all recipients of the domains that their sources can name, each under
@@ -216,13 +219,24 @@ func (g *gathering) from(ctx context.Context, p *place) error {
 	case !g.q.Remembered:
 		return g.cannot(p, p.names(), "it says who exists only when asked about somebody", "--remembered exports those whom it is remembered to have said exist; --source NAME takes one source alone")
 	}
+	g.partly(p.names(), "of "+p.source.Name()+" only those who are remembered")
 	return g.remembered(p, take)
+}
+
+// partly tells that not everybody in these domains is named.
+func (g *gathering) partly(names []string, why string) {
+	for _, name := range names {
+		if g.q.Partly != nil {
+			g.q.Partly(name, why)
+		}
+	}
 }
 
 // nobody is a local part that no user has.
 const nobody = "nobody.can.have.this.name"
 
-// namesAll makes sure that no line of a file says yes to anybody: nobody can write these down.
+// namesAll makes sure that no line of a file says yes to anybody: nobody can write these down. Of one that
+// defers everybody it tells.
 func (g *gathering) namesAll(p *place) error {
 	var blind []string
 	for _, at := range p.seats {
@@ -236,6 +250,9 @@ func (g *gathering) namesAll(p *place) error {
 		}
 		if anybody(nobody) || anybody(nobody+"+"+nobody) {
 			blind = append(blind, at.domain)
+		}
+		if key := nobody + "@" + at.domain; f.Rule(key).Standing == evidence.Unavailable && !at.denies(key) {
+			g.partly([]string{at.domain}, f.Name()+" defers whom it does not name")
 		}
 	}
 	if blind == nil {

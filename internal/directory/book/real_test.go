@@ -140,6 +140,27 @@ func TestSendmailTakesAll(t *testing.T) {
 	}
 }
 
+// TestSendmailLeavesOthers: where not everybody is named nobody else is refused, also where the domain above has a
+// last line.
+func TestSendmailLeavesOthers(t *testing.T) {
+	b := New()
+	for _, domain := range []string{"example.com", "sub.example.com", "example.org"} {
+		b.AddTo(domain, "ann")
+	}
+	b.SetPartly("sub.example.com", "a reason")
+	b.SetPartly("example.org", "a reason")
+	text, _ := written(t, Access, b)
+	if strings.Count(text, "ERROR") != 1 || strings.Count(text, "SKIP") != 1 {
+		t.Error(text)
+	}
+	m := rig.NewSendmail(t, rig.SendmailOptions{Access: text, Local: b.Domains()})
+	for i, answer := range m.Ask("check_rcpt no@example.com", "check_rcpt no@sub.example.com", "check_rcpt no@example.org", "check_rcpt ann@sub.example.com", "check_rcpt no@below.example.com") {
+		if refused := strings.Contains(answer, "returns: $# error"); refused != (i == 0 || i == 4) {
+			t.Errorf("%d: %s", i, answer)
+		}
+	}
+}
+
 // TestLeftForReason makes sure that what is left out would indeed not be found.
 func TestLeftForReason(t *testing.T) {
 	var text strings.Builder

@@ -15,7 +15,8 @@ type Book struct {
 	domain  string
 	chunk   strings.Builder
 
-	patterns *Book // user+*@domain; nil: there are none
+	patterns *Book             // user+*@domain; nil: there are none
+	partly   map[string]string // why not everybody in a domain is named
 }
 
 // Names are the local parts of one domain, as they are compared (mail.Address.LocalKey).
@@ -68,12 +69,26 @@ func (b *Book) patternsOf(domain string) []string {
 	return b.patterns.Of(domain).Sorted()
 }
 
+// SetPartly notes that not everybody in a domain is named, and why, in one line. The first reason stays.
+func (b *Book) SetPartly(domain, why string) {
+	if b.partly == nil {
+		b.partly = map[string]string{}
+	}
+	if b.partly[domain] == "" {
+		b.partly[domain] = why
+	}
+}
+
+// Partly says why not everybody in a domain is named; "": all are.
+func (b *Book) Partly(domain string) string { return b.partly[domain] }
+
 // Domains are the folded names of the domains, sorted; "" is that of local parts alone.
 func (b *Book) Domains() []string {
 	names := slices.Collect(maps.Keys(b.domains))
 	if b.patterns != nil {
 		names = slices.AppendSeq(names, maps.Keys(b.patterns.domains))
 	}
+	names = slices.AppendSeq(names, maps.Keys(b.partly))
 	slices.Sort(names)
 	return slices.Compact(names)
 }

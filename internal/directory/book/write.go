@@ -33,9 +33,15 @@ const (
 
 // Write writes the book's addresses, sorted by domain and name, as a List, Postfix or
 // Access text, and behind those of a domain its patterns. The same book gives the same text. aliases are
-// further names of a domain, under each of which its addresses are written again.
+// further names of a domain, under each of which its addresses are written again. The last line of an Access
+// text for a domain refuses everybody else, but a comment stands there where not everybody is named (SetPartly).
 func Write(w io.Writer, f Format, b *Book, aliases map[string][]string) (Written, error) {
-	t := &printer{w: bufio.NewWriterSize(w, 64<<10), f: f}
+	t := &printer{w: bufio.NewWriterSize(w, 64<<10), f: f, last: map[string]bool{}}
+	for _, own := range b.Domains() {
+		for _, domain := range append([]string{own}, aliases[own]...) {
+			t.last[domain] = b.Partly(own) == ""
+		}
+	}
 	if f == List && b.Len() == 0 {
 		t.line("# nobody\n") // a list of no octets is never taken for one
 	}
@@ -48,11 +54,11 @@ func Write(w io.Writer, f Format, b *Book, aliases map[string][]string) (Written
 
 // Each hands over what Write would write, in the same order. An address without a domain has "" for it.
 func Each(f Format, b *Book, aliases map[string][]string, take func(local, domain string, pattern bool)) (Written, error) {
-	return each(f, b, aliases, take, func(string) {})
+	return each(f, b, aliases, take, func(string, string) {})
 }
 
 // each is Each that also says when a domain ends.
-func each(f Format, b *Book, aliases map[string][]string, take func(local, domain string, pattern bool), end func(domain string)) (w Written, err error) {
+func each(f Format, b *Book, aliases map[string][]string, take func(local, domain string, pattern bool), end func(domain, partly string)) (w Written, err error) {
 	switch f {
 	case List, Postfix, Access:
 	default:
@@ -76,7 +82,7 @@ func each(f Format, b *Book, aliases map[string][]string, take func(local, domai
 				take(local, domain, true)
 				w.Patterns++
 			}
-			end(domain)
+			end(domain, b.Partly(own))
 		}
 	}
 	return w, nil
@@ -94,8 +100,9 @@ func AppendList(w io.Writer, domain string, names []string) error {
 
 // printer writes lines.
 type printer struct {
-	w *bufio.Writer // its error comes with Flush
-	f Format
+	w    *bufio.Writer // its error comes with Flush
+	f    Format
+	last map[string]bool // domains whose last line refuses the others
 }
 
 // line writes without making a string of the parts.
@@ -123,11 +130,31 @@ func (p *printer) one(local, domain string, _ bool) {
 	}
 }
 
-// end is the last word on a domain.
-func (p *printer) end(domain string) {
-	if p.f == Access && domain != "" {
+// end is the last word on a domain. Where not everybody is named, nobody else is refused.
+func (p *printer) end(domain, partly string) {
+	switch {
+	case partly != "":
+		p.line("# ", domain, ": not all are named (", partly, ")")
+		if p.f == Access {
+			p.line(", so no line refuses the others")
+		}
+		p.line("\n")
+		if p.f == Access && p.below(domain) {
+			p.line("To:", domain, "\tSKIP\n") // or the last line of the domain above refuses them
+		}
+	case p.f == Access && domain != "":
 		p.line("To:", domain, "\tERROR:5.1.1:\"550 User unknown\"\n")
 	}
+}
+
+// below says whether a domain above this one, in which it is included, has a last line.
+func (p *printer) below(domain string) bool {
+	for domain != "" {
+		if _, domain, _ = strings.Cut(domain, "."); p.last[domain] {
+			return true
+		}
+	}
+	return false
 }
 
 // lacks says why the format has no line for a local part, or "".
