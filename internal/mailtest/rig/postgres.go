@@ -178,8 +178,13 @@ func (p *Postgres) Start() {
 	for _, left := range []string{filepath.Join(p.data(), "postmaster.pid"), filepath.Join(p.Dir, ".s.PGSQL."+p.port+".lock")} {
 		os.Remove(left) // by one that was killed
 	}
-	if err := p.begin(); err != nil {
-		p.t.Fatalf("postgres does not start again: %v\n%s", err, p.Log())
+	var last error
+	err := poll(func() (bool, error) { // sessions of one that was killed may keep its memory for a moment
+		last = p.begin()
+		return last == nil, nil
+	})
+	if err != nil {
+		p.t.Fatalf("postgres does not start again: %v\n%s", last, p.Log())
 	}
 }
 
