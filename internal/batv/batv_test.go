@@ -297,7 +297,7 @@ func TestForms(t *testing.T) {
 		`"m e+prvs=2987A7B7C7"@test.ex`:                   {`"m e"@test.ex`, Suffix, Foreign},
 		"userx@test.ex":                                   {"", NoScheme, Untagged},
 		"prvs=08918d5b80=@test.ex":                        {"", NoScheme, Untagged},
-		"prvs=08918d5b80=.x@test.ex":                      {"", NoScheme, Untagged},
+		"prvs=08918d5b80=.x@test.ex":                      {`".x"@test.ex`, Prvs, Forged}, // whoever folded it dropped the quotes
 		"prvs=0891=userx@test.ex":                         {"", NoScheme, Untagged},
 		"prvs==0891abcdef@test.ex":                        {"", NoScheme, Untagged},
 		"btv1==069e9a27ba6==@test.ex":                     {"", NoScheme, Untagged},

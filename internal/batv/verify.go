@@ -66,7 +66,11 @@ func Verify(keys keyring.Ring, recipient mail.Address, now time.Time) Finding {
 	if scheme == NoScheme {
 		return Finding{Standing: Untagged, Address: recipient}
 	}
-	plain, err := mail.ParseAddress(quote + part.user + quote + recipient.String()[len(recipient.Local()):])
+	domain := recipient.String()[len(recipient.Local()):]
+	plain, err := mail.ParseAddress(quote + part.user + quote + domain)
+	if err != nil && quote == "" { // behind a tag ".x" needs no quotes, and whoever folds drops them; alone it does
+		plain, err = mail.ParseAddress(`"` + part.user + `"` + domain)
+	}
 	if err != nil { // what is left is nobody's name: then it was none of these forms
 		return Finding{Standing: Untagged, Address: recipient}
 	}
