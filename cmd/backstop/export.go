@@ -40,6 +40,16 @@ type exportReport struct {
 	Partly    []partlyNamed  `json:"partly,omitempty"`
 }
 
+// exportObject is what `directory export --json` prints in place of the file.
+type exportObject struct {
+	Format     string        `json:"format"`
+	Addresses  int           `json:"addresses"`
+	Patterns   int           `json:"patterns,omitempty"`
+	Recipients []string      `json:"recipients"` // addresses and patterns, as they would stand in the file
+	Left       []leftOut     `json:"left_out"`
+	Partly     []partlyNamed `json:"partly,omitempty"`
+}
+
 // partlyNamed is a domain of which not everybody is named.
 type partlyNamed struct {
 	Domain string `json:"domain"`
@@ -106,7 +116,7 @@ func (a *app) exportTo(ctx context.Context, f exportFlags) error {
 			aliases[cfg.Domains[i].Name] = cfg.Domains[i].Aliases
 		}
 	}
-	written, err := book.Each(format, b, aliases, func(string, string, bool) {})
+	written, err := book.Each(format, b, aliases, func(string, string) {})
 	if err != nil {
 		return err
 	}
@@ -179,6 +189,9 @@ func (a *app) writeExport(f exportFlags, format book.Format, b *book.Book, alias
 		written, err = book.Write(w, format, b, aliases)
 		return err
 	}
+	if f.output == "" && a.json {
+		return a.printRecipients(format, b, aliases)
+	}
 	if f.output == "" {
 		if err := fill(a.out); err != nil {
 			return err
@@ -196,10 +209,7 @@ func (a *app) writeExport(f exportFlags, format book.Format, b *book.Book, alias
 	for _, d := range b.Domains() {
 		r.Domains[d] = b.Of(d).Len()
 	}
-	for _, l := range written.Left {
-		r.Left = append(r.Left, leftOut(l))
-	}
-	r.Partly = partlyOf(b)
+	r.Left, r.Partly = leftOf(written), partlyOf(b)
 	if a.json {
 		return a.printJSON(r)
 	}
@@ -216,6 +226,29 @@ func (a *app) writeExport(f exportFlags, format book.Format, b *book.Book, alias
 		a.printf("Make the map of it: makemap hash %s < %s\n", f.output, f.output)
 	}
 	return nil
+}
+
+// printRecipients prints them as JSON.
+func (a *app) printRecipients(format book.Format, b *book.Book, aliases map[string][]string) error {
+	o := exportObject{Format: format.String(), Recipients: make([]string, 0, b.Len()), Left: []leftOut{}, Partly: partlyOf(b)}
+	w, err := book.Each(format, b, aliases, func(local, domain string) {
+		if domain != "" {
+			local += "@" + domain
+		}
+		o.Recipients = append(o.Recipients, local)
+	})
+	if err != nil {
+		return err
+	}
+	o.Addresses, o.Patterns, o.Left = w.Addresses, w.Patterns, append(o.Left, leftOf(w)...)
+	return a.printJSON(o)
+}
+
+func leftOf(w book.Written) (all []leftOut) {
+	for _, l := range w.Left {
+		all = append(all, leftOut(l))
+	}
+	return all
 }
 
 // warnExport says on the standard error what the file lacks.

@@ -52,13 +52,13 @@ func Write(w io.Writer, f Format, b *Book, aliases map[string][]string) (Written
 	return written, t.w.Flush()
 }
 
-// Each hands over what Write would write, in the same order. An address without a domain has "" for it.
-func Each(f Format, b *Book, aliases map[string][]string, take func(local, domain string, pattern bool)) (Written, error) {
+// Each hands over what Write would write, patterns too, in the same order. An address without a domain has "" for it.
+func Each(f Format, b *Book, aliases map[string][]string, take func(local, domain string)) (Written, error) {
 	return each(f, b, aliases, take, func(string, string) {})
 }
 
 // each is Each that also says when a domain ends.
-func each(f Format, b *Book, aliases map[string][]string, take func(local, domain string, pattern bool), end func(domain, partly string)) (w Written, err error) {
+func each(f Format, b *Book, aliases map[string][]string, take func(local, domain string), end func(domain, partly string)) (w Written, err error) {
 	switch f {
 	case List, Postfix, Access:
 	default:
@@ -71,7 +71,7 @@ func each(f Format, b *Book, aliases map[string][]string, take func(local, domai
 					w.leave(why, local, domain)
 					continue
 				}
-				take(local, domain, false)
+				take(local, domain)
 				w.Addresses++
 			}
 			for _, local := range b.patternsOf(own) {
@@ -79,7 +79,7 @@ func each(f Format, b *Book, aliases map[string][]string, take func(local, domai
 					w.leave(why, local, domain)
 					continue
 				}
-				take(local, domain, true)
+				take(local, domain)
 				w.Patterns++
 			}
 			end(domain, b.Partly(own))
@@ -93,7 +93,7 @@ func each(f Format, b *Book, aliases map[string][]string, take func(local, domai
 func AppendList(w io.Writer, domain string, names []string) error {
 	t := &printer{w: bufio.NewWriterSize(w, 64<<10), f: List}
 	for _, local := range names {
-		t.one(local, domain, false)
+		t.one(local, domain)
 	}
 	return t.w.Flush()
 }
@@ -112,7 +112,7 @@ func (p *printer) line(parts ...string) {
 	}
 }
 
-func (p *printer) one(local, domain string, _ bool) {
+func (p *printer) one(local, domain string) {
 	at := "@"
 	if domain == "" && p.f != Access {
 		at = ""
