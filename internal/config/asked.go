@@ -128,7 +128,7 @@ func (s *SQL) keys(d *decoder, where string) []key {
 		{name: "password", unset: "as the URL has it", set: d.marked(where+"password", secret(&s.Password)), doc: "The user's password."},
 		{name: "password_file", unset: "none", set: d.marked(where+"password_file", secretFile(&s.Password)), doc: "The file that holds the password, and nothing else."},
 		{name: "query", required: true, example: queryExample, set: d.marked(where+"query", text(&s.Query, someLines)),
-			doc: "One SELECT. `{address}`, `{user}` and `{domain}` stand for the recipient in lower case, as parameters, never as text; `$1` and `?` are the address too. A row means that the recipient exists, unless its first column is NULL, false or 0. With `mode = \"sync\"`: a SELECT of one column, every address."},
+			doc: "One SELECT. `{address}`, `{user}` and `{domain}` stand for the recipient in lower case, as parameters, never as text; `$1` and `?` are the address too. A row means that the recipient exists, unless its first column is NULL, false or 0, or a text that says so (`n`, `no`, `f`, `false`, nothing). With `mode = \"sync\"`: a SELECT of one column, every address."},
 	}
 	keys = append(keys, s.syncKeys(d, where, "`live` asks the database about each recipient; `sync` lists all addresses `every` so often and answers from the copy, which holds hashes and no readable address.")...)
 	return append(keys, s.Asked.keys(d, where, "How long one question may take.")...)

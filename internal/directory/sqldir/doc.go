@@ -13,9 +13,9 @@
 //	SQLite      WHERE email = {address} COLLATE NOCASE, with an index of that collation
 //
 // The answer: no row is missing. A row is exists, unless its first column is NULL, false or
-// a number that is 0: so SELECT active FROM …, SELECT count(*) FROM … and SELECT EXISTS(…) do what
-// they say. Of several rows one yes is enough. A text is a yes whatever it says, so columns that hold 'y' and
-// 'n' are compared in the query. Whatever goes wrong is unavailable, never missing.
+// a number that is 0, or an empty text, 0, n, no, f or false: so SELECT active FROM …, SELECT count(*) FROM … and SELECT EXISTS(…) do what
+// they say. Of several rows one yes is enough. Any other text is a yes.
+// Whatever goes wrong is unavailable, never missing.
 //
 // A query that lists (Config.Sync) has no placeholder, and one column: each row is an address, and NULL is passed over.
 //

@@ -38,7 +38,7 @@ func answer(rows *sql.Rows) (bool, error) {
 	return false, rows.Err()
 }
 
-// isYes: everything but NULL, false and a number that is 0. Numbers may come as text,
+// isYes: everything but NULL, false, a number that is 0 and a text that means no. Numbers may come as text,
 // and then the database's name for the column's type says so.
 func isYes(v any, kind string) bool {
 	switch v := v.(type) {
@@ -57,9 +57,21 @@ func isYes(v any, kind string) bool {
 	case float32:
 		return v != 0
 	case string:
-		return !isNumber(kind) || hasDigit(v)
+		return textIsYes(v, kind)
 	case []byte:
-		return !isNumber(kind) || hasDigit(string(v))
+		return textIsYes(string(v), kind)
+	}
+	return true
+}
+
+// textIsYes: a number by its digits, and of words all but those with which a panel switches a mailbox off.
+func textIsYes(v, kind string) bool {
+	if isNumber(kind) {
+		return hasDigit(v)
+	}
+	switch strings.ToLower(strings.TrimSpace(v)) {
+	case "", "0", "n", "no", "f", "false":
+		return false
 	}
 	return true
 }

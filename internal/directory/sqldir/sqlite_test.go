@@ -98,8 +98,8 @@ func TestSQLiteFollows(t *testing.T) {
 func TestSQLiteTypes(t *testing.T) {
 	l := users(t, "db")
 	for want, values := range map[evidence.Standing][]string{
-		evidence.Exists:  {"1", "-1", "0.5", "'0'", "''", "'n'", "x'00'", "email", "true", "count(*)", "sum(1)"},
-		evidence.Missing: {"0", "0.0", "NULL", "false", "sum(0)", "CAST(NULL AS TEXT)"},
+		evidence.Exists:  {"1", "-1", "0.5", "'y'", "'none'", "x'00'", "email", "true", "count(*)", "sum(1)"},
+		evidence.Missing: {"0", "0.0", "NULL", "false", "sum(0)", "CAST(NULL AS TEXT)", "'0'", "''", "'n'", "'No'", "' false '"},
 	} {
 		for _, v := range values {
 			s := setup{url: l.url(), query: "SELECT " + v + " FROM users WHERE email = {address}"}.open(t)
