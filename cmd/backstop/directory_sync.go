@@ -118,15 +118,17 @@ func syncText(r *daemon.SyncResult) string {
 	case len(r.Held) > 0 && r.Before == 0:
 		b.WriteString("held back, because too many would be lost; there is no copy, so every answer is 451")
 	case len(r.Held) > 0:
-		fmt.Fprintf(&b, "held back, because too many would be lost; the copy with %d recipients stays", r.Before)
+		fmt.Fprintf(&b, "held back, because too many would be lost; the copy with %s stays", recipients(r.Before))
 	case !r.Changed:
-		fmt.Fprintf(&b, "nothing has changed, %d recipients", r.Entries)
+		fmt.Fprintf(&b, "nothing has changed, %s", recipients(r.Entries))
 	default:
-		fmt.Fprintf(&b, "%d recipients, %d before", r.Entries, r.Before)
+		fmt.Fprintf(&b, "%s, %d before", recipients(r.Entries), r.Before)
 	}
 	if r.Bad > 0 {
-		fmt.Fprintf(&b, "; %d values that are no address were passed over", r.Bad)
+		fmt.Fprintf(&b, "; %d %s no address, and passed over", r.Bad, plural(r.Bad, "value is", "values are"))
 	}
 	fmt.Fprintf(&b, " (%s)", took)
 	return b.String()
 }
+
+func recipients(n int) string { return fmt.Sprintf("%d %s", n, plural(n, "recipient", "recipients")) }

@@ -183,8 +183,25 @@ func parseURL(schemes ...string) func(string) (*url.URL, error) {
 			}
 		}
 		// The text itself is not shown: it may hold a password.
+		for _, scheme := range schemes {
+			if strings.HasPrefix(s, scheme+"://") {
+				return nil, hinted{"this is not a whole URL: " + urlTrouble(u, err), "write " + scheme + "://HOST:PORT/…, with a number as the port, and %XX for signs such as / @ # in a user or password"}
+			}
+		}
 		return nil, hinted{"this is not a URL of a kind known here", "it begins with " + strings.Join(schemes, "://, ") + "://"}
 	}
+}
+
+// urlTrouble is what is wrong with a URL, without the URL.
+func urlTrouble(u *url.URL, err error) string {
+	var bad *url.Error
+	switch {
+	case err == nil && u.Host == "":
+		return "it names no host"
+	case errors.As(err, &bad) && strings.Contains(bad.Err.Error(), "port"):
+		return "its port is no number"
+	}
+	return "it has a sign where none may be"
 }
 
 // readURL is url.Parse that knows ldapi://%2FPATH too, whose path stands where a host would.
