@@ -20,7 +20,7 @@ func TestSyncTexts(t *testing.T) {
 	for want, r := range map[string]daemon.SyncResult{
 		"held back, because too many would be lost; there is no copy, so every answer is 451 (0s)": {Held: held},
 		"held back, because too many would be lost; the copy with 20 recipients stays (0s)":        {Before: 20, Entries: 20, Held: held},
-		"nothing has changed, 20 recipients; 2 values are no address, and passed over (0s)":   {Before: 20, Entries: 20, Bad: 2},
+		"nothing has changed, 20 recipients; 2 values are no address, and passed over (0s)":        {Before: 20, Entries: 20, Bad: 2},
 	} {
 		if got := syncText(&r); got != want {
 			t.Errorf("%q, want %q", got, want)
