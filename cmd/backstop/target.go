@@ -44,11 +44,15 @@ func (a *app) targets(f importFlags) (*targets, error) {
 	_, statErr := os.Stat(a.file)
 	if f.to == "" || !errors.Is(statErr, fs.ErrNotExist) {
 		var err error
-		if cfg, err = a.load(); err != nil {
-			if f.to == "" {
-				err = withHint(err, "name the list with --to FILE where there is no configuration")
-			}
-			return nil, err
+		cfg, err = a.load()
+		switch {
+		case err != nil && f.to == "":
+			return nil, withHint(err, "name the list with --to FILE where there is no configuration")
+		case err != nil && !absent(f.to):
+			return nil, err // a list that is there may be another domain's, too
+		case err != nil: // it may lack just the list that is to be made
+			a.complainOne("warning: "+a.file+" has mistakes, so aliases of domains are not known", "`backstop check` lists them")
+			cfg = &config.Config{}
 		}
 		for i := range cfg.Domains {
 			d := &cfg.Domains[i]
@@ -72,6 +76,11 @@ func (a *app) targets(f importFlags) (*targets, error) {
 	}
 	t.fromConfig(cfg)
 	return t, nil
+}
+
+func absent(file string) bool {
+	_, err := os.Stat(file)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // shared says whether the file is the list of a domain other than this one, too. cfg may be nil.

@@ -323,12 +323,12 @@ func (c *Config) checkAsked(d *decoder, s *namedSource) {
 		key  string
 		time time.Duration
 	}{{"full_every", a.FullEvery}, {"max_stale", l.MaxStale}} {
-		if longer.time >= a.Every {
+		if longer.time > a.Every || longer.time == a.Every && longer.key == "full_every" {
 			continue
 		}
 		for _, k := range []string{longer.key, "every"} { // one of the two was written
 			if names := d.written(s, k); len(names) > 0 {
-				d.fail(d.places[s.where()+k], "", "every (%s) is longer than %s (%s)", formatDuration(a.Every), longer.key, formatDuration(longer.time))
+				d.fail(d.places[s.where()+k], "", "every (%s) is not shorter than %s (%s)", formatDuration(a.Every), longer.key, formatDuration(longer.time))
 				break
 			}
 		}

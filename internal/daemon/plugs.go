@@ -66,10 +66,14 @@ func (d *Daemon) plug(s, old *setup, src *config.Source) (*plug, error) {
 	if common.Sync {
 		as = aliasesOf(s.cfg, src.Name)
 	}
+	var before *synced.Source
 	if old != nil {
-		if p := old.plugs[src.Name]; p != nil && p.same(src, as) {
-			s.plugs[src.Name] = p
-			return p, nil
+		if p := old.plugs[src.Name]; p != nil {
+			if p.same(src, as) {
+				s.plugs[src.Name] = p
+				return p, nil
+			}
+			before = p.copied
 		}
 	}
 	log := d.log
@@ -82,7 +86,7 @@ func (d *Daemon) plug(s, old *setup, src *config.Source) (*plug, error) {
 	}
 	p := &plug{cfg: *src, aliases: as, asked: a}
 	if common.Sync {
-		if p.copied, err = d.newCopy(s.cfg, src, common, p); err != nil {
+		if p.copied, err = d.newCopy(s.cfg, src, common, p, before); err != nil {
 			a.Close()
 			return nil, fmt.Errorf("source %s: %w", src.Name, err)
 		}
@@ -147,10 +151,10 @@ func newAsked(src *config.Source, log *slog.Logger, now func() time.Time) (asked
 	})
 }
 
-// newCopy puts a copy in front of a source that is pulled.
-func (d *Daemon) newCopy(cfg *config.Config, src *config.Source, c *config.Asked, p *plug) (*synced.Source, error) {
+// newCopy puts a copy in front of a source that is pulled; before is the one that had its name.
+func (d *Daemon) newCopy(cfg *config.Config, src *config.Source, c *config.Asked, p *plug, before *synced.Source) (*synced.Source, error) {
 	return synced.Open(synced.Config{
-		Name: src.Name, Puller: p.asked.(directory.Puller), Identity: identity(src, p.aliases), Folder: copyFolder(cfg),
+		Name: src.Name, Puller: p.asked.(directory.Puller), Identity: identity(src, p.aliases), Folder: copyFolder(cfg), Instead: before,
 		Every: c.Every, Full: c.FullEvery, MaxStale: c.Lives.MaxStale, MissingFor: c.Every + cfg.Cache.MissingMax, Canonical: p.aliases.canonical,
 		Offline: d.o.Offline, Logger: d.log, Now: d.o.Now,
 	})

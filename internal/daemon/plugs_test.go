@@ -335,3 +335,30 @@ func TestEveryQuestionIsRefused(t *testing.T) {
 	}
 	g.logged(t, `"level":"WARN"`, "finds something wrong with every address", `"look_at":"the URL"`)
 }
+
+// TestSlipWithoutStateFolder: a slip in the query of a source whose copy is in memory alone is held against that
+// copy, and a session from before says missing of nobody any more.
+func TestSlipWithoutStateFolder(t *testing.T) {
+	m := mailtest.NewMock(t, mailtest.Script{})
+	p := newPeople(t, "alice@example.com")
+	for i := range 19 {
+		p.add(fmt.Sprintf("user%d@example.com", i))
+	}
+	text := p.copied("") + relayTo("smtp://"+m.Addr(), "", `recipients = ["people"]`)
+	g := start(t, text)
+	pulled(t, g, daemon.SyncResult{Entries: 20})
+	before := open(t, g.addr)
+	rcpt(t, before, "user3@example.com", "250")
+	rcpt(t, before, "ghost@example.com", missing)
+	slip := strings.Replace(text, "SELECT email FROM people", "SELECT email FROM people WHERE email = 'alice@example.com'", 1)
+	if err := g.Reload(parse(t, slip)); err != nil {
+		t.Fatal(err)
+	}
+	if r := pulledNow(t, g); len(r.Held) == 0 {
+		t.Errorf("taken over: %+v", r)
+	}
+	fresh := open(t, g.addr)
+	rcpt(t, fresh, "user3@example.com", "451 4.1.1")
+	rcpt(t, before, "user3@example.com", "250")
+	rcpt(t, before, "ghost@example.com", "451 4.1.1")
+}

@@ -28,7 +28,7 @@ func (p *plug) status(now time.Time) PeerStatus {
 		return st
 	}
 	if s.LastError != "" { // it is there, and no question is to its liking
-		st.Detail = "every question is refused: " + s.LastError
+		st.State, st.Detail = stateDown, "every question is refused: "+s.LastError
 	}
 	return st
 }
@@ -86,8 +86,8 @@ func heldText(h *synced.Held) string {
 func (s *setup) sourceFigures(st *metrics.State, now time.Time) {
 	for name, p := range s.plugs {
 		if p.copied == nil {
-			if c := p.asked.State().Condition; c != health.Unseen {
-				st.SourceUp[name] = c != health.Down
+			if c := p.status(now); c.State != stateUnused {
+				st.SourceUp[name] = c.State != stateDown
 			}
 			continue
 		}

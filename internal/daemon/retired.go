@@ -22,7 +22,7 @@ type retired struct {
 // successor may keep its copy in the same place.
 func (r *retired) add(p *plug, after time.Duration) {
 	if p.copied != nil {
-		p.copied.Close()
+		p.copied.Retire()
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

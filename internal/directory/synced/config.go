@@ -20,6 +20,9 @@ type Config struct {
 	Identity string
 	// Folder is where the copy is kept; it is made where it is missing. "": nowhere but in memory.
 	Folder string
+	// Instead is the source that this one takes the place of, with other settings; nil: none is known.
+	// Where no folder tells what was known before, losses are counted against its copy.
+	Instead *Source
 	// Every is how often to pull; 15 minutes.
 	Every time.Duration
 	// Full is how often at least everything is pulled, in place of the changes; 24 hours.

@@ -42,6 +42,11 @@ func (s *Source) countUnused() counts {
 	if err != nil {
 		return counts{}
 	}
+	return s.counted(byName, others)
+}
+
+// counted is countsOf under the names that domains have now.
+func (s *Source) counted(byName []snapshot.Domain, others uint64) counts {
 	c := counts{map[string]uint64{}, others}
 	for _, d := range byName {
 		name := d.Name

@@ -15,9 +15,10 @@ import (
 
 // Source is a synced source. Its methods are called from many goroutines.
 type Source struct {
-	cfg   Config
-	view  atomic.Pointer[view]
-	taken atomic.Int64 // of the pull under way
+	cfg     Config
+	view    atomic.Pointer[view]
+	taken   atomic.Int64 // of the pull under way
+	retired atomic.Bool
 
 	ctx  context.Context // ends with Close
 	stop context.CancelFunc
@@ -60,7 +61,17 @@ func Open(cfg Config) (*Source, error) {
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.files = filesOf(&s.cfg)
 	s.show(s.openKept())
+	if s.view.Load().set == nil && s.base.unused.total() == 0 && cfg.Instead != nil {
+		s.base.unused = s.counted(cfg.Instead.Domains())
+	}
 	return s, nil
+}
+
+// Retire closes a source that another one takes the place of. Whom its copy does not have may have
+// come since, so from now on it says missing of nobody.
+func (s *Source) Retire() {
+	s.retired.Store(true)
+	s.Close()
 }
 
 // Start begins to pull, and to write to the folder: whoever did that before must be closed by
@@ -107,7 +118,7 @@ func (s *Source) Rule(key string) directory.Ruling {
 	if v.set.Has(key) {
 		return directory.Ruling{Standing: evidence.Exists, Exact: true, Made: v.made}
 	}
-	if age > s.cfg.MissingFor {
+	if age > s.cfg.MissingFor || s.retired.Load() {
 		return directory.Ruling{Standing: evidence.Unavailable, Detail: v.unsure, Made: v.made}
 	}
 	return directory.Ruling{Standing: evidence.Missing, Made: v.made}
