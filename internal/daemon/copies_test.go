@@ -108,7 +108,7 @@ func TestProbeOfCopies(t *testing.T) {
 	}
 	probed("up", "can be pulled")
 	p.drop("alice@example.com")
-	probed("down", "no recipients at all")
+	probed("down", "no address at all")
 	p.do("DROP TABLE people")
 	probed("down", "people")
 }

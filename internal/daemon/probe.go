@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"backstop/internal/directory"
@@ -130,19 +131,26 @@ func (p *plug) probe(ctx context.Context) Probed {
 	case err != nil:
 		out.State, out.Detail = stateDown, err.Error()
 	default:
-		out.State, out.Detail = stateDown, "it has no recipients at all, so the first pull would be held back"
+		out.State, out.Detail = stateDown, "it has no address at all, so the first pull would be held back"
 	}
 	return out
 }
 
-// firstOnly ends a pull with the first recipient.
+// firstOnly ends a pull with the first recipient who has an address.
 type firstOnly struct{}
 
 var errFirst = errors.New("one recipient is enough")
 
-func (firstOnly) Take(string, ...string) error { return errFirst }
-func (firstOnly) Has(string) bool              { return false }
-func (firstOnly) Still(string) error           { return errFirst }
+func (firstOnly) Take(_ string, addresses ...string) error {
+	for _, text := range addresses {
+		if a, err := mail.ParseAddress(strings.TrimSpace(text)); err == nil && a.Domain() != "" {
+			return errFirst
+		}
+	}
+	return nil
+}
+func (firstOnly) Has(string) bool    { return false }
+func (firstOnly) Still(string) error { return errFirst }
 
 // knowsPostmaster says something where nobody at all may be known: a wrong filter, or a wrong path at
 // a web server, answers like a directory that does not have the address.

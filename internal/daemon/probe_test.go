@@ -28,3 +28,18 @@ func TestProbeEachDomain(t *testing.T) {
 		}
 	}
 }
+
+// TestProbeWrongColumn: a listing of something else than addresses is no directory.
+func TestProbeWrongColumn(t *testing.T) {
+	m := mailtest.NewMock(t, mailtest.Script{})
+	p := newPeople(t, "alice@example.com")
+	text := p.copied("") + relayTo("smtp://"+m.Addr(), "", `recipients = ["people"]`)
+	for query, want := range map[string]string{"SELECT email FROM people": "up", "SELECT 'active' FROM people": "down"} {
+		g := start(t, strings.Replace(text, "SELECT email FROM people", query, 1))
+		for _, probed := range g.Probe(t.Context()) {
+			if probed.Name == "people" && probed.State != want {
+				t.Errorf("%s: %+v", query, probed)
+			}
+		}
+	}
+}
