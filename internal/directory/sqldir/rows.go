@@ -180,9 +180,13 @@ func (l *listing) apart(ctx context.Context) error {
 	if s.engine.file == "" {
 		return l.read(ctx)
 	}
+	wait := time.NewTimer(s.cfg.Timeout) // a pull and an export may come together
+	defer wait.Stop()
 	select {
 	case s.listing <- struct{}{}:
-	default:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-wait.C:
 		return errors.New("the listing before this one was given up, and SQLite computes on: look at the query")
 	}
 	ended := make(chan error, 1)
