@@ -180,7 +180,7 @@ func (l *listing) apart(ctx context.Context) error {
 	if s.engine.file == "" {
 		return l.read(ctx)
 	}
-	wait := time.NewTimer(s.cfg.Timeout) // a pull and an export may come together
+	wait := time.NewTimer(s.cfg.Timeout / 2) // a pull and an export may come together
 	defer wait.Stop()
 	select {
 	case s.listing <- struct{}{}:

@@ -270,7 +270,7 @@ func TestSQLiteComputes(t *testing.T) {
 	})
 	l := users(t, "db")
 	list := func() *Source {
-		s := setup{url: l.url(), query: "SELECT 'a@example.com' UNION ALL SELECT computes()", sync: true}.open(t)
+		s := setup{url: l.url(), query: "SELECT 'a@example.com' UNION ALL SELECT computes()", sync: true, timeout: 4_000_000_000}.open(t)
 		s.guard.inner.(*fileConnector).driver = l.db.Driver().(*lite.Driver) // which knows the function
 		return s
 	}
