@@ -3,9 +3,9 @@
 #
 #   postfix, swaks, slapd, samba (as AD domain controller), postgresql, mariadb
 #                    as Debian packages; none of them is started as a service
-#   exim, sendmail   unpacked into .deps/exim and .deps/sendmail, because they conflict
-#                    with postfix as packages; with them the libraries that this machine
-#                    lacks. Of sendmail only its rules and maps are asked: nothing listens
+#   exim, sendmail, opensmtpd
+#                    unpacked into .deps/exim and so on, because they conflict with
+#                    postfix as packages; with them the libraries that this machine lacks
 #   postsrsd, libfaketime
 #                    unpacked too, because the one would become a service, and the other is
 #                    only a library: it shows exim and postsrsd another day
@@ -35,7 +35,7 @@ ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postg
 postconf -m 2>/dev/null | grep -qx lmdb || missing="$missing postfix-lmdb"
 postconf -m 2>/dev/null | grep -qx cdb || missing="$missing postfix-cdb"
 { [ -e .deps/exim/complete ] && exim_has_user; } || missing="$missing exim"
-for p in sendmail postsrsd faketime; do
+for p in sendmail opensmtpd postsrsd faketime; do
 	[ -e .deps/$p/complete ] || missing="$missing $p"
 done
 [ -n "$missing" ] || exit 0
@@ -80,7 +80,7 @@ mkdir -p .deps
 packages=
 for p in $missing; do
 	case $p in
-	exim | sendmail | postsrsd | faketime) ;;
+	exim | sendmail | opensmtpd | postsrsd | faketime) ;;
 	*) packages="$packages $p" ;;
 	esac
 done
@@ -156,6 +156,7 @@ unpacked() {
 }
 unpacked exim exim4-daemon-light usr/sbin/exim4
 unpacked sendmail "sendmail-bin sendmail-cf m4" usr/libexec/sendmail/sendmail usr/sbin/makemap usr/bin/m4
+unpacked opensmtpd opensmtpd usr/sbin/smtpd usr/sbin/smtpctl
 unpacked postsrsd postsrsd usr/sbin/postsrsd
 unpacked faketime libfaketime "usr/lib/$(uname -m)-linux-gnu/faketime/libfaketime.so.1"
 if ! exim_has_user; then
