@@ -43,8 +43,12 @@ func newAddress(text string, at int) (Address, error) {
 	if len(local) == 0 {
 		return Address{}, fmt.Errorf("%w: the local part is empty", ErrAddress)
 	}
-	if len(local) > MaxLocalPart {
+	long := len(local) > MaxLocalPart
+	if long && !isSRS(local) {
 		return Address{}, fmt.Errorf("%w: the local part is longer than %d octets (RFC 5321, 4.5.3.1.1)", ErrAddress, MaxLocalPart)
+	}
+	if len(local) > MaxSRSLocalPart {
+		return Address{}, fmt.Errorf("%w: the local part is longer than %d octets, which is too long for an SRS address too", ErrAddress, MaxSRSLocalPart)
 	}
 	domain := ""
 	if at < len(text) {
@@ -53,6 +57,9 @@ func newAddress(text string, at int) (Address, error) {
 			return Address{}, fmt.Errorf("%w: %w", ErrAddress, err)
 		}
 		domain = d
+	}
+	if path := at + 1 + max(len(text)-at-1, len(domain)); long && path+2 > MaxPath { // in either form: both travel
+		return Address{}, fmt.Errorf("%w: the path is too long (RFC 5321, 4.5.3.1.3)", ErrAddress)
 	}
 	a := Address{text: text, at: int32(at)}
 	folded := foldLocal(local)
@@ -242,6 +249,15 @@ func (a Address) Routed() bool {
 	domain := strings.TrimSuffix(local[at+1:], `"`)
 	_, err := FoldDomain(domain)
 	return err == nil && strings.Contains(domain, ".")
+}
+
+// IsSRS says whether the local part has the form of an SRS address, of whomever: SRS0 or SRS1 in any case,
+// and one of the three separators (package srs).
+func (a Address) IsSRS() bool { return isSRS(a.Local()) }
+
+func isSRS(local string) bool {
+	s := strings.TrimPrefix(local, `"`)
+	return len(s) >= 5 && strings.EqualFold(s[:3], "srs") && (s[3] == '0' || s[3] == '1') && strings.IndexByte("=+-", s[4]) >= 0
 }
 
 // NeedsUTF8 says whether the address can travel only under SMTPUTF8 (RFC 6531).

@@ -49,6 +49,10 @@ func TestParsePath(t *testing.T) {
 		{name: "Kelvin sign is not k", in: "<\u212a@example.org>", utf8: true, text: "\u212a@example.org", key: "\u212a@example.org"},
 		{name: "I with a dot is not i", in: "<\u0130@example.org>", utf8: true, text: "\u0130@example.org", key: "\u0130@example.org"},
 		{name: "64 octets of local part", in: "<" + local64 + "@example.org>", text: local64 + "@example.org", key: local64 + "@example.org"},
+		{name: "SRS address beyond 64 octets", in: "<SRS0=aB3/=XY=example.org=" + local64 + "@fwd.example>", text: "SRS0=aB3/=XY=example.org=" + local64 + "@fwd.example", key: "srs0=ab3/=xy=example.org=" + local64 + "@fwd.example"},
+		{name: "SRS1 beyond 64 octets, +, quoted", in: `<"srs1+` + local64 + ` x"@fwd.example>`, text: `"srs1+` + local64 + ` x"@fwd.example`, key: `"srs1+` + local64 + ` x"@fwd.example`},
+		{name: "SRS address of 200 octets", in: "<SRS0-" + strings.Repeat("l", 195) + "@fwd.example>", text: "SRS0-" + strings.Repeat("l", 195) + "@fwd.example", key: "srs0-" + strings.Repeat("l", 195) + "@fwd.example"},
+		{name: "SRS address of a whole path", in: "<SRS0-" + strings.Repeat("l", 195) + "@" + longDomain[:53] + ">", text: "SRS0-" + strings.Repeat("l", 195) + "@" + longDomain[:53], key: "srs0-" + strings.Repeat("l", 195) + "@" + longDomain[:53]},
 		{name: "longest path", in: "<l@" + longDomain + ">", text: "l@" + longDomain, key: "l@" + longDomain},
 
 		{name: "nothing", in: "", fail: "written <user@domain>"},
@@ -92,6 +96,13 @@ func TestParsePath(t *testing.T) {
 		{name: "a dot for a domain", in: "<ann@.>", fail: "empty label"},
 		{name: "two dots behind a U-label", in: "<ann@bücher..>", utf8: true, fail: "empty label"},
 		{name: "65 octets of local part", in: "<l" + local64 + "@example.org>", fail: "longer than 64"},
+		{name: "SRS address of 201 octets", in: "<SRS0=" + strings.Repeat("l", 196) + "@fwd.example>", fail: "longer than 200"},
+		{name: "SRS address longer than a path", in: "<SRS0=" + strings.Repeat("l", 195) + "@" + longDomain[:54] + ">", fail: "path is too long"},
+		{name: "SRS address longer than a path when folded", in: "<SRS0=" + strings.Repeat("l", 195) + "@" + strings.Repeat("ü", 24) + ".example>", utf8: true, fail: "path is too long"},
+		{name: "SRS2 beyond 64 octets", in: "<SRS2=" + local64 + "@example.org>", fail: "longer than 64"},
+		{name: "no separator of SRS, beyond 64 octets", in: "<SRS0." + local64 + "@example.org>", fail: "longer than 64"},
+		{name: "SRS with a long s, beyond 64 octets", in: "<\u017frs0=" + local64 + "@example.org>", utf8: true, fail: "longer than 64"},
+		{name: "SRS behind a tag, beyond 64 octets", in: "<prvs=0786d6aa1a=SRS0=" + local64 + "@example.org>", fail: "longer than 64"},
 		{name: "label of 64 octets", in: "<ann@" + strings.Repeat("d", 64) + ".org>", fail: "longer than 63"},
 		{name: "domain of 256 octets", in: "<a@" + strings.Repeat("d.", 127) + "dd>", fail: "longer than 255"},
 		{name: "path without end", in: "<a@" + strings.Repeat("d.", 400) + "d>", fail: "too long"},
@@ -266,6 +277,7 @@ func addresses() *rapid.Generator[string] {
 			rapid.StringMatching(`[A-Za-z0-9!#$%&'*+/=?^_{|}~-]{1,12}(\.[A-Za-z0-9]{1,6}){0,3}`),
 			rapid.StringMatching(`"([ !#-\[\]-~]|\\["\\ a-z]){1,20}"`),
 			rapid.StringMatching(`[äÖßλΣñ日本À]{1,8}`),
+			rapid.StringMatching(`[Ss][Rr]S[01][=+-][A-Za-z0-9=+-]{1,140}`),
 		).Draw(t, "local")
 		return local + rapid.OneOf(
 			rapid.Just(""),
@@ -309,8 +321,11 @@ func checkAddress(t interface {
 	if !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
 		t.Fatalf("%q holds what no reply and no header may hold", text)
 	}
-	if len(a.Local()) == 0 || len(a.Local()) > MaxLocalPart || len(a.Domain()) > MaxDomain {
+	if len(a.Local()) == 0 || len(a.Local()) > MaxSRSLocalPart || len(a.Domain()) > MaxDomain {
 		t.Fatalf("%q has parts of %d and %d octets", text, len(a.Local()), len(a.Domain()))
+	}
+	if len(a.Local()) > MaxLocalPart && (!a.IsSRS() || len(text)+2 > MaxPath) {
+		t.Fatalf("%q has %d octets of %d before the @", text, len(a.Local()), len(text))
 	}
 	if !strings.HasPrefix(text, a.Local()) || len(text) > len(a.Local()) && text[len(a.Local())] != '@' {
 		t.Fatalf("the local part of %q is %q", text, a.Local())
@@ -325,7 +340,7 @@ func checkAddress(t interface {
 	if a.NeedsUTF8() == isASCII(text) {
 		t.Fatalf("%q: UTF-8 needed is %v", text, a.NeedsUTF8())
 	}
-	if len(a.LocalKey()) > MaxLocalPart {
+	if len(a.LocalKey()) > max(len(a.Local()), MaxLocalPart) {
 		return // a lower-case letter may be longer than its capital
 	}
 	if again, err := ParseAddress(a.Key()); err != nil || again.Key() != a.Key() {

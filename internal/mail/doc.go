@@ -9,5 +9,6 @@
 //
 // Nothing here does I/O or reads a clock. Addresses are those of RFC 5321, 4.1.2,
 // and RFC 6531, 3.3; comments and folding white space of RFC 5322 are no part of
-// them. Group syntax and display names are refused.
+// them. A local part has at most 64 octets, but for SRS addresses, which other forwarders make
+// longer: 200, and the whole path 256. Group syntax and display names are refused.
 package mail

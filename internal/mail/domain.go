@@ -16,6 +16,10 @@ const (
 	MaxDomain    = 255
 	MaxPath      = 256 // with the angle brackets
 	maxLabel     = 63
+
+	// MaxSRSLocalPart is that of an address which forwarders rewrote (IsSRS): it holds a whole address besides a
+	// hash and a day. RFC 5321 knows no such exception, and mail from and to them is on its way all the same.
+	MaxSRSLocalPart = 200
 )
 
 // ErrDomain is wrapped by every error of FoldDomain.

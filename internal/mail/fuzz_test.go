@@ -10,7 +10,8 @@ import (
 func FuzzParsePath(f *testing.F) {
 	for _, s := range []string{
 		"<>", "<ann@example.org> SIZE=10", `<"a\"b>c"@example.org>`, "<postmaster>", "<@a.test,@b.test:ann@example.org>",
-		"<ann@[IPv6:2001:db8::1]>", "<änne@bücher.example>", "<\"\\", "<@:", "<a@b\r\n>", "<\u212a@\uff45.test>",
+		"<ann@[IPv6:2001:db8::1]>", "<änne@bücher.example>", "<\"\\", "<@:", "<a@b\r\n>",
+		"<SRS0=aB3/=XY=example.org=" + strings.Repeat("l", 60) + "@fwd.example>", `<"SRS1-` + strings.Repeat(`\S`, 90) + `"@fwd.example>`, "<srs0+" + strings.Repeat("Ⱥ", 60) + "@ü.example>", "<\u212a@\uff45.test>",
 	} {
 		f.Add(s, true)
 		f.Add(s, false)
@@ -39,7 +40,7 @@ func FuzzParsePath(f *testing.F) {
 }
 
 func FuzzParseAddress(f *testing.F) {
-	for _, s := range []string{"ann@example.org", "ann", `"a b"@x.y`, "Ann+news@EXAMPLE.org.", "a@[192.0.2.1]", "a@b@c", "Ⱥ@ⱥ.test", `"\ "`} {
+	for _, s := range []string{"ann@example.org", "ann", `"a b"@x.y`, "Ann+news@EXAMPLE.org.", "a@[192.0.2.1]", "a@b@c", "Ⱥ@ⱥ.test", `"\ "`, "SRS0+" + strings.Repeat("a+", 90) + "@b.c"} {
 		f.Add(s, "+", "example.net")
 	}
 	f.Fuzz(func(t *testing.T, s, separator, domain string) {

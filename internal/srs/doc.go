@@ -16,6 +16,6 @@
 //
 // Nothing is sent and nothing looked up. An SRS1 address has no day of its own: only whoever made the
 // SRS0 address in it can tell its age. Four digits of base64 without case are guessed once in a million times or so.
-// Addresses whose local part would exceed 64 octets (RFC 5321, 4.5.3.1.1) are not made; other
-// forwarders make them, and package mail refuses them before they come here.
+// Addresses whose local part would exceed 64 octets (RFC 5321, 4.5.3.1.1) are not made: a server need not
+// take longer ones. Other forwarders make them, so they are judged, up to what package mail takes.
 package srs

@@ -76,6 +76,13 @@ func TestPostsrsd(t *testing.T) {
 				if _, local, _ := strings.Cut(want, "@"); len(want)-len(local)-1 <= mail.MaxLocalPart {
 					t.Errorf("%s has room, as %s", a, want)
 				}
+				its, err := mail.ParseAddress(want) // it is not made here, and understood
+				if err != nil {
+					t.Fatal(err)
+				}
+				if f := ours.Reverse(its, now); f.Standing != srs.Valid || !strings.EqualFold(f.Address.String(), a.String()) && !srs.Is(a) {
+					t.Fatalf("%s: made by postsrsd of %s: %+v", its, a, f)
+				}
 				tooLong++
 				continue
 			}
@@ -109,7 +116,7 @@ func TestPostsrsd(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d addresses made by both, %d reversed by both, %d changed ones judged alike; %d had no room", made, reversed, forged, tooLong)
+	t.Logf("%d addresses made by both, %d reversed by both, %d changed ones judged alike; %d had no room, and theirs of them was understood", made, reversed, forged, tooLong)
 }
 
 // change changes one character between scheme and domain.

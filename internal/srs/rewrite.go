@@ -63,7 +63,7 @@ func (r *Rewriter) Forward(sender mail.Address, now time.Time) (mail.Address, Fo
 		local = "SRS0" + r.separator + r.hash(r.secrets[0], tt, sender.Domain(), sender.Local()) + "=" + tt + "=" + sender.Domain() + "=" + rest
 	}
 	to, err := mail.ParseAddress(quote + local + quote + "@" + r.domain)
-	if err != nil {
+	if err != nil || len(to.Local()) > mail.MaxLocalPart { // what others made longer is read; none is made that a server may refuse
 		return sender, TooLong
 	}
 	return to, Forwarded

@@ -88,10 +88,7 @@ func Secrets(file []byte) [][]byte {
 
 // Is says whether an address has the form of an SRS address, of whomever: it begins with
 // SRS0 or SRS1 and one of the three separators.
-func Is(a mail.Address) bool {
-	_, level, _ := open(a.Local())
-	return level >= 0
-}
+func Is(a mail.Address) bool { return a.IsSRS() }
 
 // open takes a local part apart: its quote, 0 or 1 for SRS0 or SRS1 and -1 for neither, and what
 // stands behind that, separator included.

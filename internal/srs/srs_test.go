@@ -179,6 +179,26 @@ func TestProvenNonsense(t *testing.T) {
 	}
 }
 
+// TestLongOfOthers: a forwarder that minds no limit made it, and its bounce must find home here once its secret was taken over.
+func TestLongOfOthers(t *testing.T) {
+	r := rewriter(t, Options{})
+	now := onDay(20779)
+	user := strings.Repeat("u", 64)
+	zero := "SRS0=" + r.hash(r.secrets[0], "JL", "a-long-name.example.org", user) + "=JL=a-long-name.example.org=" + user
+	inner := zero[len("SRS0"):]
+	one := "SRS1+" + r.hash(r.secrets[0], "first.example", inner) + "=first.example=" + inner
+	for in, want := range map[string]string{zero: user + "@a-long-name.example.org", one: zero + "@first.example"} {
+		a := addr(t, in+"@fwd.example")
+		if f := r.Reverse(a, now); f.Standing != Valid || f.Address.String() != want {
+			t.Errorf("%s: %+v, want %s", a, f, want)
+		}
+		other := addr(t, in+"@other.example")
+		if to, f := rewriter(t, Options{Secrets: [][]byte{[]byte("another")}}).Forward(other, now); f != TooLong || to != other {
+			t.Errorf("%s: %s (%v)", other, to, f)
+		}
+	}
+}
+
 func TestSeveralSecretsAndDigits(t *testing.T) {
 	now := onDay(20779)
 	old := rewriter(t, Options{Secrets: [][]byte{[]byte("old")}})
@@ -333,6 +353,9 @@ func FuzzReverse(f *testing.F) {
 			t.Fatalf("%q: %s, %v", s, to, done)
 		}
 		if done == Forwarded {
+			if len(to.Local()) > mail.MaxLocalPart {
+				t.Fatalf("%q became %s", s, to)
+			}
 			back := r.Reverse(to, now)
 			if back.Standing != Valid || v.Standing == NotSRS && back.Address.Key() != a.Key() {
 				t.Fatalf("%q became %s: %+v", s, to, back)
