@@ -34,6 +34,8 @@ var floors = map[string]int{
 	"keyring": 1,
 	// What an address or a header proves: keys and time in, a finding out.
 	"batv": 2, "srs": 2, "seal": 2,
+	// Who signed a message: header, body and keys in, a finding out.
+	"dkim": 2,
 	// Where mail goes, which the configuration is made of.
 	"route": 2, "config": 3,
 	// What kind of automatic mail a message is: octets in, words out.
@@ -84,6 +86,7 @@ var only = []struct {
 	{"github.com/pires/go-proxyproto", []string{"listen"}, "one room for the PROXY header"},
 	{"github.com/prometheus/client_golang/prometheus", []string{"metrics"}, "the others count through metrics"},
 	{"github.com/emersion/go-smtp", []string{"mailtest", "mailtest/rig"}, "an independent peer in tests, never in the product"},
+	{"github.com/emersion/go-msgauth/dkim", nil, "an oracle in tests, never in the product"},
 	{"crypto/tls", []string{"smtp", "config", "relay", "directory/callahead", "directory/sqldir", "directory/httpdir", "directory/ldapdir", "daemon", "mailtest", "mailtest/rig"}, "certificates are a matter of the wires and their configuration"},
 	{"net/http", []string{"daemon", "metrics", "directory/httpdir"}, "HTTP is a door"},
 	{"os/exec", []string{"mailtest", "mailtest/rig"}, "the product runs no other program"},
@@ -101,6 +104,7 @@ var pure = map[string][]string{
 	"srs":      {"os", "net", "io", "log/slog", "crypto/rand", "math/rand/v2"},
 	"seal":     {"os", "net", "io", "log/slog", "crypto/rand", "math/rand/v2"},
 	"bounce":   {"os", "net", "time", "io", "log/slog"},
+	"dkim":     {"os", "io", "log/slog", "crypto/rand", "math/rand/v2"}, // of net only the error by which the DNS says that there is no key
 }
 
 // dialers are the packages that may open a connection to somebody.

@@ -3,6 +3,8 @@
 #
 #   postfix, swaks, slapd, samba (as AD domain controller), postgresql, mariadb
 #                    as Debian packages; none of them is started as a service
+#   opendkim-tools, python3-dkim
+#                    packages too: they sign and verify what we sign and verify
 #   exim, sendmail, opensmtpd
 #                    unpacked into .deps/exim and so on, because they conflict with
 #                    postfix as packages; with them the libraries that this machine lacks
@@ -31,6 +33,8 @@ command -v ldapadd >/dev/null 2>&1 || missing="$missing ldap-utils"
 [ -d /usr/share/samba/setup ] || missing="$missing samba-ad-provision"
 ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
 [ -x /usr/sbin/mariadbd ] || missing="$missing mariadb-server-core"
+command -v opendkim-testmsg >/dev/null 2>&1 || [ -x /usr/sbin/opendkim-testmsg ] || missing="$missing opendkim-tools"
+[ -x /usr/bin/dkimverify ] || missing="$missing python3-dkim"
 # Postfix's maps that `make bench` is measured beside.
 postconf -m 2>/dev/null | grep -qx lmdb || missing="$missing postfix-lmdb"
 postconf -m 2>/dev/null | grep -qx cdb || missing="$missing postfix-cdb"
