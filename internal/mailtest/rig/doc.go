@@ -1,7 +1,8 @@
 // Package rig starts real mail servers for tests: Postfix, Exim, go-smtp and the
 // scripted mock, each with a private folder, on a free loopback port, gone when
 // the test ends. PlayAll plays a set of dialogues against each of them, bare or
-// with a gateway in front.
+// with a gateway in front. StartBouncer starts one of four that take everything and
+// bounce later: Postfix, Exim, Sendmail and OpenSMTPD.
 //
 // What a server has accepted it hands on by LMTP to a mock of its own, its
 // store. So what every peer holds can be compared octet for octet, and
@@ -9,9 +10,9 @@
 //
 // # Limits
 //
-// Postfix and Exim want the superuser, Debian's paths, and for Exim a mount
-// namespace (it insists on a user of its own in /etc/passwd, which is shown to it
-// alone); without these, tests are skipped aloud. A server may not find its
+// The servers want the superuser, Debian's paths, and all but Postfix a mount
+// namespace (Exim and OpenSMTPD insist on users of their own in /etc/passwd, which are shown to
+// them alone); without these, tests are skipped aloud. OpenSMTPD takes a second for a bounce. A server may not find its
 // port free any more when it starts (it is picked by us and bound by the server);
 // starting is then tried again, three times at most. Samba cannot be told its ports,
 // so each controller has a loopback address of its own, and the superuser for ports below 1024; to

@@ -3,7 +3,6 @@ package rig
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"os/user"
 	"path/filepath"
 	"strings"
@@ -15,11 +14,15 @@ import (
 // EximOptions is how an Exim is set up. The zero value receives mail for Domain,
 // knows Users, and refuses all others at RCPT, in Exim's usual words.
 type EximOptions struct {
+	Domain    string   // "": Domain
 	Users     []string // local parts; nil: Users()
 	AcceptAll bool     // takes every recipient of the domain, and bounces later what Users does not have
 	Refuse    string   // the text of a refusal of unknown users; "": Exim's own, without an enhanced code
-	Relay     string   // host:port that takes all mail but bounces, which go to the store: this Exim sends, for whoever is on loopback
-	Main      string   // further lines of the main section
+	// Relay is the host:port that takes all mail but bounces, which go to the store: this Exim sends, for whoever is on
+	// loopback. With AcceptAll it takes bounces too, and all other mail but what is for Domain.
+	Relay   string
+	Main    string   // further lines of the main section
+	Command []string // further arguments
 }
 
 // Exim is a private instance.
@@ -44,9 +47,13 @@ func StartExim(t testing.TB, o EximOptions) *Exim {
 	if o.Users == nil {
 		o.Users = Users()
 	}
+	if o.Domain == "" {
+		o.Domain = Domain
+	}
 	x := &Exim{t: t, Dir: mailtest.Dir(t), Store: mailtest.NewMock(t, mailtest.Script{LMTP: true})}
 	binary, libs := findExim(t)
 	command := append(x.identity(), binary, "-C", filepath.Join(x.Dir, "exim.conf"), "-bdf")
+	command = append(command, o.Command...)
 	x.SetUsers(o.Users...)
 	for _, d := range []string{"spool", "log"} {
 		if err := os.Mkdir(filepath.Join(x.Dir, d), 0o755); err != nil {
@@ -97,14 +104,7 @@ func (x *Exim) identity() []string {
 	if _, err := user.Lookup(eximUser); err == nil {
 		return nil
 	}
-	if exec.Command(mailtest.Need(x.t, "unshare"), "-m", "true").Run() != nil {
-		mailtest.Absent(x.t, "the right to make a mount namespace, for exim's user")
-	}
-	const id = "3925"
-	passwd := mailtest.WriteFile(x.t, x.Dir, "passwd", readFile("/etc/passwd")+eximUser+":x:"+id+":"+id+"::/nonexistent:/usr/sbin/nologin\n")
-	group := mailtest.WriteFile(x.t, x.Dir, "group", readFile("/etc/group")+eximUser+":x:"+id+":\n")
-	return []string{"unshare", "-m", "sh", "-c",
-		`mount --bind "$1" /etc/passwd && mount --bind "$2" /etc/group && shift 2 && exec "$@"`, "exim", passwd, group}
+	return shown(x.t, "exim", accounts(x.t, x.Dir, eximUser)...)
 }
 
 func (x *Exim) config(o EximOptions, binary, port string) string {
@@ -114,16 +114,22 @@ func (x *Exim) config(o EximOptions, binary, port string) string {
 		recipient = "  deny    message = " + o.Refuse + "\n          !verify = recipient\n"
 	}
 	known := "  local_parts = lsearch;" + filepath.Join(x.Dir, "users") + "\n"
-	late, domains, onward, relayPort := "", Domain, "", "25"
+	late, domains, onward, relayPort := "", o.Domain, "", "25"
 	if o.Relay != "" {
-		recipient, domains, onward = "", "*", eximOnward
 		relayPort = o.Relay[strings.LastIndexByte(o.Relay, ':')+1:]
+	}
+	relayed := "!domains = +local_domains"
+	switch {
+	case o.Relay != "" && o.AcceptAll:
+		relayed, onward = "domains =", eximOthers
+	case o.Relay != "":
+		recipient, domains, onward = "", "*", eximOnward
 	}
 	if o.AcceptAll {
 		recipient = ""
 		late = "nobody:\n  driver = redirect\n  data = :fail: no such user\n  allow_fail\n"
 	}
-	return fmt.Sprintf(eximConfig, binary, x.Dir, port, o.Main, recipient, known, late, storePort, domains, onward, relayPort)
+	return fmt.Sprintf(eximConfig, binary, x.Dir, port, o.Main, recipient, known, late, storePort, domains, onward, relayPort, relayed)
 }
 
 // eximOnward are the routers of one that sends: everything leaves, and what
@@ -139,6 +145,16 @@ returned:
   driver = accept
   condition = ${if !def:sender_address}
   transport = store
+`
+
+// eximOthers is the router of one that delivers or bounces what is for its domain.
+const eximOthers = `others:
+  driver = manualroute
+  domains = !+local_domains
+  route_list = * 127.0.0.1
+  self = send
+  transport = onward
+  no_more
 `
 
 // eximConfig runs everything as root, and only what hands a message to the
@@ -168,12 +184,12 @@ message_logs = false
 smtp_accept_max = 200
 smtp_enforce_sync = false
 message_size_limit = 50M
-queue_run_max = 0
+queue_run_max = 1
 %[4]s
 begin acl
 check_rcpt:
   deny    message = relay not permitted
-          !domains = +local_domains
+          %[12]s
 %[5]s  accept
 begin routers
 %[10]susers:
@@ -199,7 +215,7 @@ onward:
   message_linelength_limit = 1000000
   user = ` + eximUser + `
 begin retry
-* * F,1h,1m
+* * F,1h,1s
 `
 
 // SetUsers changes who exists, for the sessions that begin after it.

@@ -20,7 +20,8 @@ type SendmailOptions struct {
 }
 
 // Sendmail is Sendmail's own rules, made by its own macros, over maps made by its
-// own makemap. It is asked in test mode: nothing is sent and nothing listens.
+// own makemap. It is asked in test mode: nothing is sent and nothing listens. (StartBouncer
+// starts one that does.)
 type Sendmail struct {
 	t    testing.TB
 	root string // of the unpacked packages
@@ -32,10 +33,7 @@ type Sendmail struct {
 func NewSendmail(t testing.TB, o SendmailOptions) *Sendmail {
 	t.Helper()
 	s := &Sendmail{t: t, root: findSendmail(t), dir: mailtest.Dir(t)}
-	mailtest.WriteFile(t, s.dir, "test.mc", s.macros(o))
-	cf := filepath.Join(s.root, "usr/share/sendmail/cf")
-	out := s.run(cf, "", filepath.Join(s.root, "usr/bin/m4"), "-D_CF_DIR_="+cf+"/", "m4/cf.m4", s.path("test.mc"))
-	mailtest.WriteFile(t, s.dir, "test.cf", out)
+	s.make("test", s.macros(o))
 	for name, text := range map[string]string{"access": o.Access, "virtuser": o.Virtusertable} {
 		if text == "" {
 			text = "# none\n"
@@ -43,6 +41,15 @@ func NewSendmail(t testing.TB, o SendmailOptions) *Sendmail {
 		s.run(s.dir, text, filepath.Join(s.root, "usr/sbin/makemap"), "-C", s.path("test.cf"), "hash", s.path(name))
 	}
 	return s
+}
+
+// make makes name.cf of macros.
+func (s *Sendmail) make(name, macros string) {
+	s.t.Helper()
+	mailtest.WriteFile(s.t, s.dir, name+".mc", macros)
+	cf := filepath.Join(s.root, "usr/share/sendmail/cf")
+	out := s.run(cf, "", filepath.Join(s.root, "usr/bin/m4"), "-D_CF_DIR_="+cf+"/", "m4/cf.m4", s.path(name+".mc"))
+	mailtest.WriteFile(s.t, s.dir, name+".cf", out)
 }
 
 func (s *Sendmail) path(name string) string { return filepath.Join(s.dir, name) }
@@ -94,10 +101,7 @@ func (s *Sendmail) Ask(questions ...string) []string {
 func (s *Sendmail) run(dir, input, name string, args ...string) string {
 	s.t.Helper()
 	cmd := exec.CommandContext(s.t.Context(), name, args...)
-	libs, _ := filepath.Glob(filepath.Join(s.root, "usr/lib/*-linux-gnu"))
-	more, _ := filepath.Glob(filepath.Join(s.root, "lib/*-linux-gnu"))
-	libs = append(libs, more...)
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), "LD_LIBRARY_PATH="+strings.Join(libs, ":"))
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "LD_LIBRARY_PATH="+libraries(s.root))
 	cmd.Stdin = strings.NewReader(input)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
