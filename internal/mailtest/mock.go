@@ -27,6 +27,9 @@ type Script struct {
 	Extensions []string // EHLO keywords with their parameters; nil is AllExtensions
 	Users      []string // the mailboxes that exist, as local part or address, compared without case; nil: all
 	Rules      []Rule   // the first that fits a command answers it
+	// Logins are who may log in, with passwords: AUTH PLAIN LOGIN is offered unless
+	// Extensions say otherwise, and MAIL wants a login. nil: nobody is known.
+	Logins map[string]string
 
 	CutSent     Limit // the connection breaks when we have sent so much
 	CutReceived Limit // or have read so much
@@ -45,7 +48,8 @@ var AllExtensions = []string{"PIPELINING", "SIZE 52428800", "8BITMIME", "SMTPUTF
 //
 // The verbs: CONNECT (instead of the banner), EHLO, HELO, LHLO, STARTTLS, AUTH,
 // XCLIENT, XFORWARD, MAIL, RCPT, DATA (instead of 354), BDAT, DOT (the final
-// reply about a message, also after BDAT LAST), RSET, NOOP, VRFY, QUIT.
+// reply about a message, also after BDAT LAST), RSET, NOOP, VRFY, QUIT. AUTH is asked
+// for the command line, and for "response" after each line that follows.
 type Rule struct {
 	On    string
 	Match *regexp.Regexp  // on the command line; on the whole message for DOT (on the recipient's path in LMTP); nil: always
@@ -74,6 +78,7 @@ type Message struct {
 	Body       []byte // as the sender meant it: dots unstuffed, chunks joined
 	Chunked    bool   // came by BDAT
 	TLS        bool
+	Login      string            // who logged in, "" for nobody
 	Client     map[string]string // what XCLIENT, XFORWARD or PROXY said of the client; keys in upper case
 
 	Kept     bool // the downstream has taken responsibility

@@ -23,7 +23,7 @@ func (c *peerConn) command(line string) error {
 	case "XCLIENT", "XFORWARD":
 		return c.clientAttributes(s, verb, line, arg)
 	case "AUTH":
-		return c.auth(line)
+		return c.auth(s, line, arg)
 	case "MAIL":
 		return c.mail(s, line)
 	case "RCPT":
@@ -62,6 +62,9 @@ func (c *peerConn) hello(s Script, verb, line, arg string) error {
 		if s.TLS != nil && !c.tls {
 			offer = append(offer, "STARTTLS")
 		}
+		if s.Logins != nil && !slices.ContainsFunc(offer, func(x string) bool { return strings.HasPrefix(x, "AUTH") }) {
+			offer = append(offer, "AUTH PLAIN LOGIN")
+		}
 		usual = "250-mock.test"
 		for _, x := range offer {
 			usual += "\n250-" + x
@@ -75,10 +78,6 @@ func (c *peerConn) hello(s Script, verb, line, arg string) error {
 		c.helo = arg
 	}
 	return err
-}
-
-func (c *peerConn) auth(line string) error {
-	return c.answer("AUTH", line, "535 5.7.8 Nobody is known here")
 }
 
 // clientAttributes takes XCLIENT and XFORWARD; after XCLIENT the conversation
@@ -138,6 +137,8 @@ func (c *peerConn) mail(s Script, line string) error {
 		usual = "501 5.5.4 MAIL FROM:<path> is wanted"
 	case c.helo == "":
 		usual = "503 5.5.1 EHLO first"
+	case s.Logins != nil && c.login == "":
+		usual = "530 5.7.0 Authentication required"
 	case c.from != nil:
 		c.m.fault(c.index, "MAIL inside a transaction")
 		usual = "503 5.5.1 There is a transaction already"
@@ -314,7 +315,7 @@ func (c *peerConn) finish(s Script, body []byte, chunked bool) error {
 	}
 	for _, g := range groups {
 		x := &Message{Conn: c.index, Helo: c.helo, From: from.Path, FromParams: from.Params, To: g, Body: body,
-			Chunked: chunked, TLS: c.tls, Client: c.client}
+			Chunked: chunked, TLS: c.tls, Login: c.login, Client: c.client}
 		if err := c.final(s, x); err != nil {
 			return err
 		}

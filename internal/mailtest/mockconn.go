@@ -28,6 +28,7 @@ type peerConn struct {
 	epoch      int
 	skipLF     bool // Lenient: the last line ended in CR, so an LF belongs to it
 	helo       string
+	login      string
 	tls        bool
 	client     map[string]string
 	from       *Rcpt // the open transaction's sender
@@ -279,6 +280,6 @@ func (c *peerConn) startTLS(s Script) error {
 	if err := tc.Handshake(); err != nil {
 		return err
 	}
-	c.rw, c.tls, c.helo, c.from, c.to = tc, true, "", nil, nil
+	c.rw, c.tls, c.helo, c.login, c.from, c.to = tc, true, "", "", nil, nil
 	return nil
 }

@@ -17,14 +17,18 @@ import (
 // plainTime is how long a downstream whose TLS failed is spoken to in plain text.
 const plainTime = 10 * time.Minute
 
+// loginPause is how long a downstream that refused our login for good is left alone:
+// one that hears the wrong password with each message soon locks the account.
+const loginPause = time.Minute
+
 // connect opens a conversation, and says to state and log how that went.
 func (d *Downstream) connect(ctx context.Context, client evidence.Client) (*smtp.Client, error) {
-	if !d.mayTry() {
-		return nil, errHung
+	if err := d.mayTry(); err != nil {
+		return nil, err
 	}
 	c, err := d.converse(ctx, client, d.tlsMode())
 	var se *smtp.StepError
-	if errors.As(err, &se) && se.Step == smtp.StepStartTLS && d.route.TLS == route.TLSOpportunistic && ctx.Err() == nil {
+	if errors.As(err, &se) && se.Step == smtp.StepStartTLS && d.route.TLS == route.TLSOpportunistic && d.o.Auth == nil && ctx.Err() == nil {
 		d.o.Logger.Warn("TLS with the downstream failed, going on in plain text", "downstream", d.name, "error", err.Error())
 		d.mu.Lock()
 		d.plain = time.Now().Add(plainTime)
@@ -43,17 +47,20 @@ func (d *Downstream) connect(ctx context.Context, client evidence.Client) (*smtp
 
 // mayTry keeps sessions from piling up before a downstream that swallows
 // connections: until it answers again, one session at a time finds out whether it does.
-func (d *Downstream) mayTry() bool {
+// Where it refused our login, they get the same answer for a while.
+func (d *Downstream) mayTry() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.hung {
-		return true
-	}
-	if d.probing {
-		return false
+	switch {
+	case d.barred != nil && time.Now().Before(d.barredTo):
+		return d.barred
+	case !d.hung:
+		return nil
+	case d.probing:
+		return errHung
 	}
 	d.probing = true
-	return true
+	return nil
 }
 
 // report remembers how connecting went; a change is logged once.
@@ -61,7 +68,11 @@ func (d *Downstream) report(c *smtp.Client, err error) {
 	now := time.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.probing = false
+	d.probing, d.barred = false, nil
+	var no *smtp.RefusedError
+	if errors.As(err, &no) && no.Step == smtp.StepAuth && no.Response.Class() == 5 {
+		d.barred, d.barredTo = err, now.Add(loginPause)
+	}
 	if err == nil {
 		d.caps, d.capsSeen = c.Capabilities(), true
 		d.lastErr, d.hung = "", false
@@ -98,7 +109,7 @@ func (d *Downstream) tlsMode() smtp.TLSMode {
 	return smtp.TLSOpportunistic
 }
 
-// converse dials, and gets through banner, EHLO and STARTTLS.
+// converse dials, and gets through banner, EHLO, STARTTLS and AUTH.
 func (d *Downstream) converse(ctx context.Context, client evidence.Client, mode smtp.TLSMode) (*smtp.Client, error) {
 	network, address := d.route.Address()
 	dialing, cancel := context.WithTimeout(ctx, d.o.Timeouts.Connect)
@@ -118,6 +129,7 @@ func (d *Downstream) converse(ctx context.Context, client evidence.Client, mode 
 	return smtp.NewClient(ctx, nc, smtp.ClientConfig{
 		LocalName: d.o.LocalName, LMTP: d.route.Scheme != route.SMTP,
 		TLS: mode, TLSConfig: d.o.TLSConfig, ServerName: d.route.Host, Timeouts: d.o.Timeouts,
+		Auth: d.o.Auth,
 	})
 }
 

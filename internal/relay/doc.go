@@ -13,5 +13,6 @@
 // Nothing is queued, retried or stored. An answer that does not come is a
 // temporary failure; only where the message's end had been sent it is "silent", because the
 // downstream may have taken it. TLS failures with tls=opportunistic are
-// answered by plain text for a while, as that mode means.
+// answered by plain text for a while, as that mode means, but never where we log in. A
+// login that is refused for good is not tried again for a minute.
 package relay

@@ -20,6 +20,7 @@ type Options struct {
 	MaxIdle   int           // kept without work for longer than a moment; 5
 	IdleTime  time.Duration // how long; 60 s
 	TLSConfig *tls.Config   // roots; nil: the system's
+	Auth      *smtp.Auth    // for a smarthost that wants to know who we are (RFC 4954); nil: it does not
 	Logger    *slog.Logger  // told once of each change; nil: nobody
 	// Observe is told how long the downstream took from the end of a message to its answer.
 	Observe func(took time.Duration)
@@ -47,6 +48,8 @@ type Downstream struct {
 	caps     smtp.Capabilities
 	capsSeen bool
 	plain    time.Time // no TLS until then: the handshake failed
+	barred   error     // it does not take our login for good, and is not asked
+	barredTo time.Time // until then
 	hung     bool      // connecting timed out the last time
 	probing  bool      // somebody is finding out whether it still does
 	warned   bool      // that the client's address is not taken

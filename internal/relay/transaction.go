@@ -219,7 +219,7 @@ func (t *Transaction) answer(r *smtp.Response, s evidence.Step) evidence.Answer 
 // steps gives a client's step its name in evidence.
 var steps = map[smtp.Step]evidence.Step{
 	smtp.StepConnect: evidence.StepConnect, smtp.StepBanner: evidence.StepBanner, smtp.StepHello: evidence.StepHello,
-	smtp.StepStartTLS: evidence.StepStartTLS, smtp.StepClient: evidence.StepClient, smtp.StepReset: evidence.StepClient,
+	smtp.StepStartTLS: evidence.StepStartTLS, smtp.StepAuth: evidence.StepAuth, smtp.StepClient: evidence.StepClient, smtp.StepReset: evidence.StepClient,
 	smtp.StepMail: evidence.StepMail, smtp.StepRcpt: evidence.StepRcpt, smtp.StepData: evidence.StepData,
 	smtp.StepMessage: evidence.StepMessage,
 }

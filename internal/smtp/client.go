@@ -31,6 +31,7 @@ const (
 	StepBanner
 	StepHello
 	StepStartTLS
+	StepAuth
 	StepClient // XCLIENT, XFORWARD
 	StepReset
 	StepMail
@@ -40,7 +41,7 @@ const (
 	StepQuit
 )
 
-var stepNames = [...]string{"", "connect", "banner", "hello", "starttls", "client", "reset", "mail", "rcpt", "data", "message", "quit"}
+var stepNames = [...]string{"", "connect", "banner", "hello", "starttls", "auth", "client", "reset", "mail", "rcpt", "data", "message", "quit"}
 
 func (s Step) String() string { return stepNames[s] }
 
@@ -99,6 +100,9 @@ type ClientConfig struct {
 	ServerName   string      // whom the certificate must name, with TLSRequire
 	Timeouts     Timeouts
 	NoPipelining bool // one command at a time even where PIPELINING is offered
+	// Auth logs in; nil: nobody does. The password goes only through TLS, to a server
+	// whose certificate was checked in every mode (RFC 4954, 4), or to this machine.
+	Auth *Auth
 }
 
 // Capabilities are what a server said to EHLO.
@@ -117,6 +121,7 @@ type Capabilities struct {
 	Size           int64    // octets; 0: no limit told
 	XClient        []string // the attributes that are taken, in upper case
 	XForward       []string
+	Auth           []string // RFC 4954: the mechanisms, in upper case
 }
 
 // StepError is a conversation that broke: the connection is of no use any more.
@@ -164,7 +169,7 @@ type Client struct {
 }
 
 // NewClient reads the banner, says EHLO (HELO where that is refused, LHLO for
-// LMTP) and starts TLS as configured. The error is a *StepError or a
+// LMTP), starts TLS and logs in as configured. The error is a *StepError or a
 // *RefusedError; conn is closed with either. ctx ends the conversation at any step.
 func NewClient(ctx context.Context, conn net.Conn, cfg ClientConfig) (*Client, error) {
 	cfg.Timeouts = cfg.Timeouts.orDefaults()
@@ -185,10 +190,12 @@ func (c *Client) start(ctx context.Context) error {
 	if err := c.hello(); err != nil {
 		return err
 	}
-	if c.cfg.TLS == TLSOff || c.cfg.TLS == TLSOpportunistic && !c.caps.StartTLS {
-		return nil
+	if c.cfg.TLS == TLSRequire || c.cfg.TLS == TLSOpportunistic && c.caps.StartTLS {
+		if err := c.startTLS(ctx); err != nil {
+			return err
+		}
 	}
-	return c.startTLS(ctx)
+	return c.login()
 }
 
 // bannerText follows our own name in the banner of a Server.
@@ -323,6 +330,8 @@ func capabilities(resp *Response, encrypted bool) Capabilities {
 			caps.XClient = strings.Fields(strings.ToUpper(rest))
 		case "XFORWARD":
 			caps.XForward = strings.Fields(strings.ToUpper(rest))
+		case "AUTH":
+			caps.Auth = strings.Fields(strings.ToUpper(rest))
 		}
 	}
 	return caps
@@ -349,8 +358,9 @@ func (c *Client) startTLS(ctx context.Context) error {
 		cfg = c.cfg.TLSConfig.Clone()
 	}
 	cfg.ServerName = c.cfg.ServerName
-	// An unchecked certificate still keeps out whoever only listens (RFC 7435).
-	cfg.InsecureSkipVerify = c.cfg.TLS == TLSOpportunistic
+	// An unchecked certificate still keeps out whoever only listens (RFC 7435). A
+	// password is worth more than that to whoever stands in between.
+	cfg.InsecureSkipVerify = c.cfg.TLS == TLSOpportunistic && (c.cfg.Auth == nil || c.local())
 	t := tls.Client(c.nc, cfg)
 	if err := t.HandshakeContext(ctx); err != nil {
 		return c.broken(StepStartTLS, fmt.Errorf("TLS handshake: %w", err))

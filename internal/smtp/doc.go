@@ -9,7 +9,8 @@
 //
 // # Limits
 //
-// No queue, no AUTH on the server's side, no BURL, no PRDR. Header fields are
+// No queue, no AUTH on the server's side, no BURL, no PRDR. The client logs in by
+// PLAIN and LOGIN only, once, before any XCLIENT, and says no AUTH= with MAIL. Header fields are
 // octets here. Everything a peer can make grow (lines, replies, commands,
 // recipients, octets, time) has a bound in ServerConfig or ClientConfig.
 package smtp
