@@ -44,7 +44,7 @@ var floors = map[string]int{
 	"verdict": 3,
 	// Services.
 	"directory": 3, "relay": 3, "journal": 3, "metrics": 3,
-	"record": 3,
+	"record": 3, "tally": 3,
 	// What other servers are told to do, made from a configuration.
 	"guide": 4,
 	// Plugs: one outside system each.
