@@ -24,6 +24,7 @@ func (c *Config) finish(d *decoder) {
 	}
 	for _, t := range d.domains {
 		c.resolve(d, t)
+		c.checkGuards(d, t)
 		c.Domains = append(c.Domains, t.Domain)
 		c.checkOwnLoop(d, t)
 	}
@@ -34,6 +35,8 @@ func (c *Config) finish(d *decoder) {
 	}
 	c.checkPostmaster(d)
 	c.checkListeners(d)
+	c.checkOutbound(d)
+	c.checkSRS(d)
 	if _, written := d.places["domain"]; !written {
 		d.problems = append(d.problems, Problem{d.name, 0, 0, "there is no [[domain]], so no mail would be accepted", "a domain is [[domain]] with name = \"example.com\" and relay = \"smtp://HOST\""})
 	}
@@ -190,14 +193,8 @@ func loopback(hostport string) bool {
 
 // checkOwnLoop finds a relay that is this gateway itself.
 func (c *Config) checkOwnLoop(d *decoder, t *domainDraft) {
-	if t.Relay.Scheme == route.LMTPUnix {
-		return
-	}
-	for _, l := range c.SMTP.Listen {
-		if sameSocket(l, t.Relay) {
-			d.fail(t.relayAt, "name the server that has the mailboxes", "relay: %s is this gateway itself, so mail would go in circles", t.Relay)
-			return
-		}
+	if c.isOwn(t.Relay) {
+		d.fail(t.relayAt, "name the server that has the mailboxes", "relay: %s is this gateway itself, so mail would go in circles", t.Relay)
 	}
 }
 

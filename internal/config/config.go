@@ -31,8 +31,12 @@ type Config struct {
 	Relay   Relay
 	Cache   Cache
 	Panel   Panel
+	DNS     DNS
 	Domains []Domain
 	Routes  *route.Table // the same domains, by name and alias
+
+	Outbound *Outbound // nil: there is no such door
+	SRS      SRS
 
 	places map[string]position // of keys that are looked at more closely by those who use them
 
@@ -127,6 +131,13 @@ type Panel struct {
 type Domain struct {
 	route.Domain
 	Sources []Source // in the order of Recipients
+
+	Forged   bool // who claims to be of this domain from outside is refused
+	Senders  Senders
+	Guards   evidence.Guards // but for TagsDue, which time alone tells
+	Exempt   Exempt
+	BounceTo mail.Address // zero: what must not leave is refused
+	DKIM     []DKIMKey
 }
 
 // SourceKind is a kind of recipient source.

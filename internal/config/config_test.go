@@ -112,6 +112,7 @@ func everythingDomains(t *testing.T, c *Config) {
 			{Name: "callahead:smtp://exchange.example.com:25?tls=require&client=xclient", Callahead: plain},
 			{Name: "callahead:smtp://exchange.example.com:2525", Callahead: elsewhere},
 		},
+		Guards: evidence.Guards{SPF: evidence.CheckMark, DMARC: evidence.CheckMark, Bounces: evidence.JudgeWatch},
 	})
 	lmtp := mustRelay(t, "lmtp://[2001:db8::25]:24")
 	same(t, "second domain", c.Domains[1].Domain, route.Domain{Name: "example.org", Relay: lmtp, Recipients: []string{"callahead"}})

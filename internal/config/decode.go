@@ -51,6 +51,8 @@ type decoder struct {
 	ordered  []*namedSource
 	places   map[string]position // of single keys that finish looks at
 	listened map[string]position // sockets, to find one named twice
+	outbound *outboundDraft
+	srsAt    []position // of each of the domains of [srs]
 }
 
 func (d *decoder) fail(at position, hint, format string, args ...any) {
@@ -212,16 +214,26 @@ func (d *decoder) home(name string, section bool) string {
 	}
 	for i := range d.root {
 		k := &d.root[i]
-		if !k.later && contains(k.keys, name) {
+		if !k.later && holds(k.keys, name, section) {
 			return heading(k)
 		}
 		for _, p := range k.parts {
-			if contains(p.keys, name) {
+			if holds(p.keys, name, section) {
 				return strings.ReplaceAll(p.heading, "`", "")
 			}
 		}
 	}
 	return ""
+}
+
+// holds says whether the name is among keys, or among sections. What may be written inline is both.
+func holds(keys []key, name string, section bool) bool {
+	for i := range keys {
+		if k := &keys[i]; k.name == name && (k.isSection() == section || k.isSection() && k.unset != "") {
+			return true
+		}
+	}
+	return false
 }
 
 func contains(keys []key, name string) bool {

@@ -12,6 +12,7 @@ type domainDraft struct {
 	Domain
 	relayAt position
 	refs    []sourceRef
+	guardPlaces
 }
 
 // claim is who has a domain name, and where he says so.
@@ -39,7 +40,7 @@ func (t *domainDraft) keys() []key {
 			choice(&t.Mode, "enforce", "watch")(d, n)
 		}, doc: "`enforce` or `watch` for this domain alone: bring domains in one by one."},
 	}
-	return append(keys, guardKeys()...)
+	return append(keys, t.guardKeys()...)
 }
 
 func parseSeparator(s string) (string, error) {

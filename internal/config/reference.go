@@ -36,6 +36,11 @@ func writeSection(b *strings.Builder, k *key, path string) {
 	for i := range k.keys {
 		writeSection(b, &k.keys[i], path+"."+k.keys[i].name)
 	}
+	for _, p := range k.parts {
+		for i := range p.keys {
+			writeSection(b, &p.keys[i], path+"."+p.keys[i].name)
+		}
+	}
 }
 
 // isSection says whether the key has keys below it.

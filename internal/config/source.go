@@ -195,9 +195,12 @@ type fileSource struct {
 	kind                 SourceKind
 }
 
+// accessFile is what stands among senders too.
+var accessFile = fileSource{"access", "/etc/mail/access", "the file is the text from which Sendmail's makemap makes the access map", SourceAccess}
+
 var fileSources = []fileSource{
 	{"list", "/etc/backstop/example.com", "the file has an address or a local part a line; `backstop directory import --to FILE` makes one, and one that is meant to be empty holds a comment", SourceList},
-	{"access", "/etc/mail/access", "the file is the text from which Sendmail's makemap makes the access map", SourceAccess},
+	accessFile,
 	{"virtusertable", "/etc/mail/virtusertable", "the file is the text from which Sendmail's makemap makes the virtusertable", SourceVirtusertable},
 	{"postmap", "/etc/postfix/relay_recipients", "the file is the text from which postmap makes the map", SourcePostmap},
 }

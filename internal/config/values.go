@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"strconv"
@@ -288,16 +289,38 @@ func secretFile(dst *Secret) setter {
 		if !ok || d.dry {
 			return
 		}
-		data, err := os.ReadFile(d.path(path))
+		data, ok := d.readSecret(n, path)
 		switch value := strings.TrimRight(string(data), "\r\n"); {
-		case err != nil:
-			d.cannotRead(n, path, err, "")
-		case value == "" || len(data) > maxSecret || strings.ContainsAny(value, "\r\n\x00"):
+		case !ok:
+		case value == "" || strings.ContainsAny(value, "\r\n\x00"):
 			d.bad(n, "the file holds the password on one line and nothing else", "%s is not a password file", path)
 		default:
 			*dst = Secret{value}
 		}
 	}
+}
+
+// readSecret reads a small file that nobody else should read, and warns where everybody can.
+func (d *decoder) readSecret(n *node, path string) ([]byte, bool) {
+	f, err := os.Open(d.path(path))
+	if err != nil {
+		d.cannotRead(n, path, err, "")
+		return nil, false
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+	switch {
+	case err != nil:
+		d.cannotRead(n, path, err, "")
+		return nil, false
+	case len(data) > maxSecret:
+		d.bad(n, "name the file that holds the secret and nothing else", "%s is too large", path)
+		return nil, false
+	}
+	if info, err := f.Stat(); err == nil && info.Mode().Perm()&0o004 != 0 {
+		d.warn(n.at, "take that right away: chmod o= "+d.path(path), "%s: every user of this machine can read %s", d.key, path)
+	}
+	return data, true
 }
 
 // fileError words the error of a file by the name that the configuration gives it.

@@ -1,0 +1,201 @@
+package config
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+
+	"backstop/internal/listen"
+	"backstop/internal/route"
+)
+
+// DNS is who is asked for names.
+type DNS struct {
+	Resolvers []netip.AddrPort // empty: those of the system
+}
+
+// Outbound is the door for mail that leaves our own servers.
+type Outbound struct {
+	Listen   []listen.Spec
+	Clients  []netip.Prefix // nobody else may use it
+	Relay    route.Relay    // our own MTA, or a smarthost; never LMTP
+	Username string         // for AUTH there (RFC 4954); "": none
+	Password Secret
+}
+
+// outboundDraft is an [outbound] with the places of what is looked at together.
+type outboundDraft struct {
+	Outbound
+	listenAt                              []position // of each of Listen
+	relayAt, nameAt, passwordAt, secretAt *node
+}
+
+func dnsKeys(c *DNS) []key {
+	return []key{{name: "resolvers", def: "[]", set: list(&c.Resolvers, parseResolver),
+		doc: "DNS servers to ask, in this order: `\"192.0.2.53\"`, or with a port `\"127.0.0.1:5353\"`. `[]` asks those of `/etc/resolv.conf`. Name a resolver on this machine where the system's is slow or answers less than the truth: SPF, DKIM and DMARC rest on it."}}
+}
+
+func (o *outboundDraft) keys() []key {
+	return []key{
+		{name: "listen", required: true, example: `["127.0.0.1:2526"]`, set: o.takeListen,
+			doc: "Where your own servers hand in what they send: written as in `[smtp]`, and not one of the listeners there."},
+		{name: "clients", required: true, example: `["10.0.0.0/24"]`, set: takeClients(&o.Clients),
+			doc: "Networks of your own servers. Nobody else may use this door; a network that is everybody, or nearly, is refused, for it would be an open relay."},
+		{name: "relay", required: true, example: `"smtp://127.0.0.1:10025"`, set: kept(&o.relayAt, text(&o.Relay, parseRelay)),
+			doc: "The MTA of yours that queues and delivers, or a smarthost: `smtp://HOST[:PORT]`, with the options that a domain's relay has."},
+		{name: "username", unset: "none", set: kept(&o.nameAt, text(&o.Username, someText)),
+			doc: "The name for AUTH, where the smarthost wants one. Then `?tls=require` belongs to the relay."},
+		{name: "password", unset: "none", set: kept(&o.passwordAt, secret(&o.Password)), doc: "Its password."},
+		{name: "password_file", unset: "none", set: kept(&o.secretAt, secretFile(&o.Password)), doc: "The file that holds the password, and nothing else."},
+	}
+}
+
+// kept remembers the node of a key, for checks that look at several.
+func kept(at **node, set setter) setter {
+	return func(d *decoder, n *node) {
+		*at = n
+		set(d, n)
+	}
+}
+
+func takeOutbound(dst **Outbound) setter {
+	return func(d *decoder, n *node) {
+		o := &outboundDraft{}
+		d.table(n, "[outbound]", o.keys())
+		if n.kind == kindTable {
+			d.outbound, *dst = o, &o.Outbound
+		}
+	}
+}
+
+func (o *outboundDraft) takeListen(d *decoder, n *node) {
+	if !d.want(n, kindArray) {
+		return
+	}
+	if len(n.elems) == 0 {
+		d.bad(n, "name one, or take the section out", "there is no listener, so nobody could hand mail in")
+	}
+	for _, e := range n.elems {
+		if s, ok := d.socket(e); ok {
+			o.Listen, o.listenAt = append(o.Listen, s), append(o.listenAt, e.at)
+		}
+	}
+}
+
+// takeClients takes the networks that may send to anybody, none of which may be the whole world.
+func takeClients(dst *[]netip.Prefix) setter {
+	take := list(dst, parsePrefix)
+	return func(d *decoder, n *node) {
+		take(d, n)
+		if n.kind == kindArray && len(n.elems) == 0 {
+			d.bad(n, "name the networks of your own servers", "nobody could use this door")
+		}
+		for _, e := range n.elems {
+			p, err := parsePrefix(e.text)
+			switch {
+			case err != nil || e.kind != kindText:
+			case p.Bits() == 0:
+				d.bad(e, "name your own servers alone", "%q is everybody, and this would be an open relay", e.text)
+			case tooWide(p):
+				d.bad(e, "name your own servers alone", "%q is a large part of the internet, and this would be an open relay", e.text)
+			}
+		}
+	}
+}
+
+// tooWide says whether a network is larger than anybody's own: beyond a /8 of IPv4, or a /16 of IPv6
+// outside the private ranges (RFC 4193, RFC 4291, 2.5.6).
+func tooWide(p netip.Prefix) bool {
+	if p.Addr().Is4() {
+		return p.Bits() < 8
+	}
+	for _, own := range []string{"fc00::/7", "fe80::/10"} {
+		if private := netip.MustParsePrefix(own); p.Bits() >= private.Bits() && private.Contains(p.Addr()) {
+			return false
+		}
+	}
+	return p.Bits() < 16
+}
+
+// checkOutbound looks at [outbound] as a whole, and beside the other listeners.
+func (c *Config) checkOutbound(d *decoder) {
+	o := d.outbound
+	if o == nil {
+		return
+	}
+	for i, s := range o.Listen {
+		for _, other := range c.SMTP.Listen {
+			if overlap(s, other) {
+				d.fail(o.listenAt[i], "give each a port of its own: what comes from outside must not come in here", "listen: %s is [smtp]'s %s", s, other)
+				break
+			}
+		}
+		if overlap(s, c.Panel.Listen) {
+			d.fail(o.listenAt[i], "give each a port of its own", "listen: %s is [panel]'s %s", s, c.Panel.Listen)
+		}
+	}
+	switch r := o.Relay; {
+	case r.IsZero():
+	case r.LMTP():
+		d.fail(o.relayAt.at, "write smtp://HOST:PORT: LMTP is spoken by mailboxes, and this mail goes to anybody", "relay: %s cannot send mail out", r)
+	case c.isOwn(r):
+		d.fail(o.relayAt.at, "name the MTA that delivers", "relay: %s is this gateway itself, so mail would go in circles", r)
+	}
+	o.checkLogin(d)
+}
+
+// checkLogin sees to it that a name has its password, and that nobody reads it on the way.
+func (o *outboundDraft) checkLogin(d *decoder) {
+	if o.passwordAt != nil && o.secretAt != nil {
+		d.fail(o.secretAt.at, "keep one of the two", "password_file: there is a password as well")
+	}
+	password := o.passwordAt
+	if password == nil {
+		password = o.secretAt
+	}
+	switch {
+	case o.nameAt != nil && password == nil:
+		d.fail(o.nameAt.at, `write password_file = "FILE"`, "[outbound] has a username and no password")
+	case o.nameAt == nil && password != nil:
+		d.fail(password.at, `write username = "NAME"`, "[outbound] has a password and no username")
+	case o.nameAt == nil || o.Relay.Scheme != route.SMTP || o.Relay.IsZero() || loopback(net.JoinHostPort(o.Relay.Host, "")):
+	case o.Relay.TLS == route.TLSOff:
+		d.fail(o.relayAt.at, "write ?tls=require", "relay: the password would go to %s in the clear", o.Relay.Host)
+	case o.Relay.TLS == route.TLSOpportunistic:
+		d.warn(o.relayAt.at, "write ?tls=require", "relay: whoever sits between here and %s can get the password, for TLS is not insisted on", o.Relay.Host)
+	}
+}
+
+// isOwn says whether a relay is a listener of this gateway.
+func (c *Config) isOwn(r route.Relay) bool {
+	listeners := c.SMTP.Listen
+	if c.Outbound != nil {
+		listeners = slices.Concat(listeners, c.Outbound.Listen)
+	}
+	for _, l := range listeners {
+		if r.Scheme != route.LMTPUnix && sameSocket(l, r) {
+			return true
+		}
+	}
+	return false
+}
+
+// overlap says whether two listeners are the same, or one has the other's port on all addresses.
+func overlap(a, b listen.Spec) bool {
+	hostA, portA, errA := net.SplitHostPort(a.Address)
+	hostB, portB, errB := net.SplitHostPort(b.Address)
+	switch {
+	case a.Network == "systemd" || b.Network == "systemd" || errA != nil || errB != nil:
+		return a.Network == b.Network && a.Address == b.Address
+	case portA != portB || portA == "0":
+		return false
+	case hostA == hostB:
+		return true
+	}
+	return (everyAddress(hostA) || everyAddress(hostB)) && (a.Network == b.Network || a.Network == "tcp" || b.Network == "tcp")
+}
+
+func everyAddress(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "" || err == nil && a.IsUnspecified()
+}
