@@ -40,6 +40,8 @@ var floors = map[string]int{
 	"route": 2, "config": 3,
 	// What kind of automatic mail a message is: octets in, words out.
 	"bounce": 2,
+	// What the header From is worth, and how the findings are written down.
+	"dmarc": 2,
 	// Rules: evidence in, reply out.
 	"verdict": 3,
 	// Services.
@@ -91,6 +93,7 @@ var only = []struct {
 	{"crypto/tls", []string{"smtp", "config", "relay", "directory/callahead", "directory/sqldir", "directory/httpdir", "directory/ldapdir", "daemon", "mailtest", "mailtest/rig"}, "certificates are a matter of the wires and their configuration"},
 	{"net/http", []string{"daemon", "metrics", "directory/httpdir"}, "HTTP is a door"},
 	{"os/exec", []string{"mailtest", "mailtest/rig"}, "the product runs no other program"},
+	{"golang.org/x/net/publicsuffix", []string{"dmarc"}, "one room for the list; the others ask dmarc.OrgDomain"},
 	{"math/rand", nil, "math/rand/v2 or crypto/rand"},
 	{"unsafe", nil, "nothing here needs it"},
 }
@@ -105,6 +108,7 @@ var pure = map[string][]string{
 	"srs":      {"os", "net", "io", "log/slog", "crypto/rand", "math/rand/v2"},
 	"seal":     {"os", "net", "io", "log/slog", "crypto/rand", "math/rand/v2"},
 	"bounce":   {"os", "net", "time", "io", "log/slog"},
+	"dmarc":    {"os", "net", "time", "io", "log/slog", "crypto/rand", "math/rand/v2"},
 	"dkim":     {"os", "io", "log/slog", "crypto/rand", "math/rand/v2"}, // of net only the error by which the DNS says that there is no key
 }
 

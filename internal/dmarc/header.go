@@ -1,0 +1,89 @@
+package dmarc
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+)
+
+// Errors of FromDomain.
+var (
+	// ErrNone: there is no author's domain to ask (RFC 7489, 11.2: the result is "none").
+	ErrNone = errors.New("the header names no author with a domain")
+	// ErrAmbiguous: readers could disagree which domain the author's is, or the field is malformed.
+	ErrAmbiguous = errors.New("the From field is malformed or ambiguous")
+)
+
+// FromDomain returns the folded domain of the header From. header is all fields of the message. Errors wrap ErrNone or
+// ErrAmbiguous. Several mailboxes are fine while they are of one domain; several From fields are not
+// (RFC 5322, 3.6).
+func FromDomain(header []byte) (string, error) {
+	value, n := fromField(header)
+	switch {
+	case n == 0:
+		return "", fmt.Errorf("%w: there is no From field", ErrNone)
+	case n > 1:
+		return "", fmt.Errorf("%w: there are several", ErrAmbiguous)
+	}
+	return authorDomain(value)
+}
+
+// fromField finds the value of the first From field, unfolded, and counts them. It counts whatever a reader could
+// take for one: white space or other unprintable octets in or around the name, a first line
+// that begins with white space, a carriage return that ends a line alone.
+func fromField(header []byte) (value []byte, n int) {
+	in, first := false, true
+	for len(header) > 0 {
+		var line []byte
+		line, header = cutLine(header)
+		if len(line) == 0 {
+			continue
+		}
+		if (line[0] == ' ' || line[0] == '\t') && !first {
+			if in && n == 1 {
+				value = append(value, line...)
+			}
+			continue
+		}
+		first = false
+		name, rest, found := bytes.Cut(line, []byte{':'})
+		if in = found && isFrom(name); in {
+			if n++; n == 1 {
+				value = append(value, rest...)
+			}
+		}
+	}
+	return value, n
+}
+
+// cutLine cuts the first line off; CR, LF and CRLF end one.
+func cutLine(b []byte) (line, rest []byte) {
+	i := bytes.IndexAny(b, "\r\n")
+	if i < 0 {
+		return b, nil
+	}
+	rest = b[i+1:]
+	if b[i] == '\r' && len(rest) > 0 && rest[0] == '\n' {
+		rest = rest[1:]
+	}
+	return b[:i], rest
+}
+
+// isFrom compares the printable ASCII of a field's name.
+func isFrom(name []byte) bool {
+	const from = "from"
+	n := 0
+	for _, c := range name {
+		if c <= ' ' || c >= 0x7f {
+			continue
+		}
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if n == len(from) || c != from[n] {
+			return false
+		}
+		n++
+	}
+	return n == len(from)
+}
