@@ -79,7 +79,7 @@ func (k *dkimDraft) takeKey(d *decoder, n *node) {
 	}
 	k.File, k.Key = d.path(path), signer
 	if public, ok := signer.Public().(*rsa.PublicKey); ok && public.N.BitLen() < advisedRSA {
-		d.warn(n.at, "make one of 2048, under a new selector", "key: the RSA key in %s has %d bits, and receivers begin to believe none below 2048 (RFC 8301, 3.2)", path, public.N.BitLen())
+		d.warn(n.at, "make one of 2048, under a new selector", "key: the RSA key in %s has %d bits, and what signs should have 2048 at least (RFC 8301, 3.2)", path, public.N.BitLen())
 	}
 }
 

@@ -2,16 +2,21 @@ package config
 
 import (
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"flag"
+	"fmt"
 	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -35,10 +40,70 @@ func surroundings(t *testing.T) {
 	}
 	write("users", []byte("alice\nbob\n"))
 	write("secret", []byte("s3cret\n"))
+	write("empty", nil)
+	write("postsrsd.secret", []byte("geheim\nan older geheim one\n"))
+	write("postsrsd.one", []byte("geheim\n"))
+	for name, data := range signingKeys() {
+		write(name, data)
+	}
+	for open, data := range map[string][]byte{"open.secret": []byte("s3cret\n"), "open.srs": []byte("geheim\n"), "open.pem": signingKeys()["ed25519.pem"]} {
+		write(open, data)
+		if err := os.Chmod(filepath.Join(dir, open), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := os.Mkdir(filepath.Join(dir, "folder"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	t.Chdir(dir)
+}
+
+// signingKeys are keys as DKIM has them, and such as it cannot use.
+var signingKeys = sync.OnceValue(func() map[string][]byte {
+	files := map[string][]byte{}
+	add := func(name, kind string, der []byte, err error) {
+		if err != nil {
+			panic(err)
+		}
+		files[name] = pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+	}
+	for _, bits := range []int{2048, 1024} {
+		private, err := rsa.GenerateKey(rand.Reader, bits)
+		if err != nil {
+			panic(err)
+		}
+		add(fmt.Sprintf("rsa%d.pem", bits), "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(private), nil)
+	}
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	add("ed25519.pem", "PRIVATE KEY", der, err)
+	der, err = x509.MarshalPKIXPublicKey(public)
+	add("public.pem", "PUBLIC KEY", der, err)
+	add("rsa512.pem", "RSA PRIVATE KEY", tinyKey(), nil)
+	return files
+})
+
+// tinyKey is an RSA key of 512 bits, which the library no longer makes.
+func tinyKey() []byte {
+	one := big.NewInt(1)
+	for {
+		p, errP := rand.Prime(rand.Reader, 256)
+		q, errQ := rand.Prime(rand.Reader, 256)
+		if errP != nil || errQ != nil {
+			panic(errors.Join(errP, errQ))
+		}
+		phi := new(big.Int).Mul(new(big.Int).Sub(p, one), new(big.Int).Sub(q, one))
+		n, d := new(big.Int).Mul(p, q), new(big.Int).ModInverse(big.NewInt(65537), phi)
+		if d == nil || n.BitLen() != 512 || p.Cmp(q) == 0 {
+			continue
+		}
+		key := &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: n, E: 65537}, D: d, Primes: []*big.Int{p, q}}
+		key.Precompute()
+		return x509.MarshalPKCS1PrivateKey(key)
+	}
 }
 
 func selfSigned(t *testing.T, until time.Time) (certificate, key []byte) {

@@ -223,9 +223,15 @@ func (t *domainDraft) checkExempt(d *decoder) {
 		d.warn(t.at["bounces_exempt"], "take it out", `bounces_exempt: it has no effect with bounces = "off"`)
 	}
 	for i, to := range t.Exempt.To {
-		if domain := to[strings.LastIndexByte(to, '@')+1:]; domain != "" && t.Name != "" && !t.has(domain) {
-			d.fail(t.toAt[i], "write it into the [[domain]] of "+domain, "bounces_exempt: %s is no recipient of %s", to, t.Name)
+		domain := to[strings.LastIndexByte(to, '@')+1:]
+		if domain == "" || t.Name == "" || t.has(domain) {
+			continue
 		}
+		hint := "a recipient is excused in the [[domain]] that he belongs to"
+		if owner, ours := d.names[domain]; ours {
+			hint = "write it into the [[domain]] " + owner.domain.Name
+		}
+		d.fail(t.toAt[i], hint, "bounces_exempt: %s is no recipient of %s", to, t.Name)
 	}
 }
 

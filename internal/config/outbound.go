@@ -26,6 +26,7 @@ type Outbound struct {
 // outboundDraft is an [outbound] with the places of what is looked at together.
 type outboundDraft struct {
 	Outbound
+	at                                    position
 	listenAt                              []position // of each of Listen
 	relayAt, nameAt, passwordAt, secretAt *node
 }
@@ -60,7 +61,7 @@ func kept(at **node, set setter) setter {
 
 func takeOutbound(dst **Outbound) setter {
 	return func(d *decoder, n *node) {
-		o := &outboundDraft{}
+		o := &outboundDraft{at: n.at}
 		d.table(n, "[outbound]", o.keys())
 		if n.kind == kindTable {
 			d.outbound, *dst = o, &o.Outbound
@@ -140,6 +141,9 @@ func (c *Config) checkOutbound(d *decoder) {
 		d.fail(o.relayAt.at, "write smtp://HOST:PORT: LMTP is spoken by mailboxes, and this mail goes to anybody", "relay: %s cannot send mail out", r)
 	case c.isOwn(r):
 		d.fail(o.relayAt.at, "name the MTA that delivers", "relay: %s is this gateway itself, so mail would go in circles", r)
+	}
+	if c.State == "" {
+		d.warn(o.at, "name a folder with state =", "[outbound] makes tags and seals with keys that are lost at each restart, for there is no state folder")
 	}
 	o.checkLogin(d)
 }
