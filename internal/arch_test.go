@@ -36,6 +36,8 @@ var floors = map[string]int{
 	"batv": 2, "srs": 2, "seal": 2,
 	// Who signed a message: header, body and keys in, a finding out.
 	"dkim": 2,
+	// The keys of the state folder, with the ground on which their file stands.
+	"keyfile": 2,
 	// Where mail goes, which the configuration is made of.
 	"route": 2, "config": 3,
 	// What kind of automatic mail a message is: octets in, words out.

@@ -50,6 +50,34 @@ func TestReplaceKeepsWhoseItIs(t *testing.T) {
 	}
 }
 
+// TestWriteForTheFoldersOwner: what root writes into the daemon's folder is the daemon's.
+func TestWriteForTheFoldersOwner(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "keys")
+	uid, gid := os.Geteuid(), os.Getegid()
+	if uid == 0 {
+		uid, gid = 12, 34
+		if err := os.Chown(dir, uid, gid); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, s := range []string{"first", "second"} {
+		if err := WriteFor(path, text(s), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if is := info.Sys().(*syscall.Stat_t); int(is.Uid) != uid || int(is.Gid) != gid || info.Mode() != 0o600 || content(t, path) != s {
+			t.Errorf("of %d and %d, %v, %q", is.Uid, is.Gid, info.Mode(), content(t, path))
+		}
+	}
+	if err := WriteFor(filepath.Join(dir, "none", "keys"), text("x"), 0o600); err == nil || !strings.Contains(err.Error(), "cannot write") {
+		t.Error(err)
+	}
+}
+
 // others is a file of somebody else's.
 type others struct{ fs.FileInfo }
 

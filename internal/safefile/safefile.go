@@ -27,6 +27,19 @@ func Write(path string, fill func(io.Writer) error, mode fs.FileMode) error {
 	return write(path, fill, mode, nil)
 }
 
+// WriteFor is Write for a file that belongs to the owner of its folder: what root writes there, a daemon with fewer
+// rights can read. Who may not give it to him writes nothing.
+func WriteFor(path string, fill func(io.Writer) error, mode fs.FileMode) error {
+	folder, err := os.Stat(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("cannot write %s: %w", path, err)
+	}
+	if ours(folder) {
+		folder = nil // whatever its group
+	}
+	return write(path, fill, mode, folder)
+}
+
 // Replace is Write for a file that is somebody else's to read: one that is there keeps its owner, group
 // and permissions, and where they cannot be kept it stays as it is. mode is that of a new file.
 // Of a symbolic link the file behind it is replaced.
