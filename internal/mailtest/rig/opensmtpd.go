@@ -50,8 +50,9 @@ func opensmtpdBouncer(t testing.TB, o BouncerOptions) *Bouncer {
 	}
 }
 
-// opensmtpdPace takes the five seconds away that it lets pass between connections to one host.
-const opensmtpdPace = "mta limit conn-delay-route 0\n"
+// opensmtpdPace takes the five seconds away that it lets pass between connections to one host, and the
+// ten for which it keeps one open.
+const opensmtpdPace = "mta limit conn-delay-route 0 session-keepalive 0\n"
 
 func opensmtpdConfig(o BouncerOptions, store, port string) string {
 	warn := ""
