@@ -26,6 +26,8 @@ var floors = map[string]int{
 	"evidence": 1,
 	// Wires: protocols, both ends, nothing else. They know words only.
 	"smtp": 1,
+	// The DNS: questions out, answers kept. Mail is unknown to it.
+	"resolver": 1,
 	// A set of recipients in a file: the form of the file, which knows the ground only.
 	"directory/snapshot": 1,
 	// The files in which recipients travel: forms only, as the wires are.
@@ -90,6 +92,8 @@ var only = []struct {
 	{"github.com/pelletier/go-toml/v2/unstable", []string{"config"}, "one room for the file format"},
 	{"github.com/pires/go-proxyproto", []string{"listen"}, "one room for the PROXY header"},
 	{"github.com/prometheus/client_golang/prometheus", []string{"metrics"}, "the others count through metrics"},
+	{"github.com/miekg/dns", []string{"resolver", "mailtest"}, "one room for the protocol: the others ask the resolver"},
+	{"github.com/maypok86/otter/v2", []string{"resolver"}, "the directory has a cache that is faster for what it keeps"},
 	{"github.com/emersion/go-smtp", []string{"mailtest", "mailtest/rig"}, "an independent peer in tests, never in the product"},
 	{"github.com/emersion/go-msgauth/dkim", nil, "an oracle in tests, never in the product"},
 	{"crypto/tls", []string{"smtp", "config", "relay", "directory/callahead", "directory/sqldir", "directory/httpdir", "directory/ldapdir", "daemon", "mailtest", "mailtest/rig"}, "certificates are a matter of the wires and their configuration"},
@@ -117,6 +121,7 @@ var pure = map[string][]string{
 // dialers are the packages that may open a connection to somebody.
 var dialers = map[string]bool{
 	"relay": true, "directory/callahead": true, "directory/ldapdir": true, "directory/sqldir": true, "directory/httpdir": true, "mailtest": true, "mailtest/rig": true,
+	"resolver": true,
 	"listen": true, // only to see whether a unix socket found lying about is still served
 	"demo":   true, // plays the flood against its own gateway
 }

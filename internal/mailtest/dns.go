@@ -180,7 +180,7 @@ func (d *DNS) AddRecords(records ...dns.RR) {
 
 func (d *DNS) add(records []dns.RR) {
 	for _, rr := range records {
-		name := dns.CanonicalName(rr.Header().Name)
+		name := canonical(rr.Header().Name)
 		d.records[name] = append(d.records[name], rr)
 	}
 }
@@ -208,10 +208,10 @@ func (d *DNS) Fail(name string, f DNSFault, types ...string) {
 	case name == "":
 		d.all = f
 	case len(types) == 0:
-		d.faults[dns.CanonicalName(name)] = f
+		d.faults[canonical(name)] = f
 	}
 	for _, t := range types {
-		d.faults[dns.CanonicalName(name)+" "+t] = f
+		d.faults[canonical(name)+" "+t] = f
 	}
 }
 
@@ -220,11 +220,11 @@ func (d *DNS) Hold(name string) (release func()) {
 	ch := make(chan struct{})
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.holds[dns.CanonicalName(name)] = ch
+	d.holds[canonical(name)] = ch
 	return sync.OnceFunc(func() {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		delete(d.holds, dns.CanonicalName(name))
+		delete(d.holds, canonical(name))
 		close(ch)
 	})
 }
@@ -241,7 +241,7 @@ func (d *DNS) Queries() []DNSQuery {
 func (d *DNS) Asked(name string, types ...string) int {
 	n := 0
 	for _, q := range d.Queries() {
-		if name != "" && q.Name != dns.CanonicalName(name) {
+		if name != "" && q.Name != canonical(name) {
 			continue
 		}
 		if len(types) == 0 || slices.Contains(types, dns.TypeToString[q.Type]) {

@@ -36,7 +36,7 @@ func (d *DNS) handler(network string) dns.Handler {
 // note writes the question down, and says how it is to be answered, and when.
 func (d *DNS) note(network string, q *dns.Msg) (DNSFault, chan struct{}) {
 	one := q.Question[0]
-	name := dns.CanonicalName(one.Name)
+	name := canonical(one.Name)
 	asked := DNSQuery{Name: name, Type: one.Qtype, Network: network, Asked: one.Name}
 	if o := q.IsEdns0(); o != nil {
 		asked.Size = o.UDPSize()
@@ -215,7 +215,7 @@ func (d *DNS) fill(m *dns.Msg, name string, qtype uint16) {
 // find returns the records of a name, those of a wildcard if it has none, and whether the name is
 // there; d.mu is held.
 func (d *DNS) find(name string) ([]dns.RR, bool) {
-	name = dns.CanonicalName(name)
+	name = canonical(name)
 	if r, found := d.records[name]; found {
 		return r, true
 	}
@@ -233,6 +233,18 @@ func (d *DNS) find(name string) ([]dns.RR, bool) {
 		}
 	}
 	return nil, false
+}
+
+// canonical is a name in small letters, with the dot at the end, escaped as it is when it comes over
+// the wire.
+func canonical(name string) string {
+	name = dns.CanonicalName(name)
+	var b [256]byte
+	if _, err := dns.PackDomainName(name, b[:], 0, nil, false); err != nil {
+		return name
+	}
+	name, _, _ = dns.UnpackDomainName(b[:], 0)
+	return name
 }
 
 // soa is what says how long it may be remembered that there is nothing.
