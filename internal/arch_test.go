@@ -122,8 +122,8 @@ var pure = map[string][]string{
 var dialers = map[string]bool{
 	"relay": true, "directory/callahead": true, "directory/ldapdir": true, "directory/sqldir": true, "directory/httpdir": true, "mailtest": true, "mailtest/rig": true,
 	"resolver": true,
-	"listen": true, // only to see whether a unix socket found lying about is still served
-	"demo":   true, // plays the flood against its own gateway
+	"listen":   true, // only to see whether a unix socket found lying about is still served
+	"demo":     true, // plays the flood against its own gateway
 }
 
 type pkg struct {
