@@ -2,6 +2,7 @@ package config
 
 import (
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -65,5 +66,23 @@ func TestDocumentedExamples(t *testing.T) {
 		if _, err := Parse("example.toml", []byte(e)); err != nil {
 			t.Errorf("%s\n%s", e, printed(problems(t, err)))
 		}
+	}
+}
+
+// TestPackaged loads the configuration to start from, as it is, and with what it holds as comments.
+func TestPackaged(t *testing.T) {
+	data, err := os.ReadFile("../../packaging/backstop.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	surroundings(t)
+	if c := mustParse(t, string(data)); len(c.Warnings) > 0 {
+		t.Errorf("it warns:\n%s", printed(c.Warnings))
+	}
+	key := regexp.MustCompile(`(?m)^# (\[[a-z.\[\]]+\]$|[a-z_]+ *= )`)
+	files := strings.NewReplacer("/run/credentials/backstop.service/", "", "/etc/backstop/dkim/s1.pem", "rsa2048.pem", "/etc/backstop/example.org", "users", "/etc/backstop/", "")
+	c := mustParse(t, files.Replace(key.ReplaceAllString(string(data), "$1")))
+	if c.Outbound == nil || c.SRS.File == "" || c.SMTP.TLS == nil || len(c.Domains) != 3 || len(c.Domains[0].DKIM) != 1 {
+		t.Error("its comments do not say what they seem to")
 	}
 }
