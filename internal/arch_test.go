@@ -45,7 +45,7 @@ var floors = map[string]int{
 	// What kind of automatic mail a message is: octets in, words out.
 	"bounce": 2,
 	// What the header From is worth, and how the findings are written down.
-	"dmarc": 2,
+	"dmarc": 2, "authres": 2,
 	// Rules: evidence in, reply out.
 	"verdict": 3,
 	// Services.
@@ -114,6 +114,7 @@ var pure = map[string][]string{
 	"srs":      {"os", "net", "io", "log/slog", "crypto/rand", "math/rand/v2"},
 	"seal":     {"os", "net", "io", "log/slog", "crypto/rand", "math/rand/v2"},
 	"bounce":   {"os", "net", "time", "io", "log/slog"},
+	"authres":  {"os", "net", "time", "io", "log/slog", "crypto/rand", "math/rand/v2"},
 	"dmarc":    {"os", "net", "time", "io", "log/slog", "crypto/rand", "math/rand/v2"},
 	"dkim":     {"os", "io", "log/slog", "crypto/rand", "math/rand/v2"}, // of net only the error by which the DNS says that there is no key
 }
