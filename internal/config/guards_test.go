@@ -29,7 +29,7 @@ func TestGuards(t *testing.T) {
 	}
 	c.Outbound.Password = Secret{}
 	same(t, "outbound", *c.Outbound, Outbound{
-		Listen:   []listen.Spec{{Network: "tcp4", Address: "10.0.0.5:2526"}, {Network: "unix", Address: "/run/backstop/out.sock", Mode: 0o660}},
+		Listen:   []listen.Spec{{Network: "tcp4", Address: "10.0.0.5:2526"}, {Network: "systemd", Address: "outbound"}},
 		Clients:  []netip.Prefix{net("10.0.0.0/24"), net("fd00::/8"), net("192.0.2.7/32")},
 		Relay:    mustRelay(t, "smtp://smarthost.example.org:587?tls=require"),
 		Username: "backstop",

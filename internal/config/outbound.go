@@ -39,7 +39,7 @@ func dnsKeys(c *DNS) []key {
 func (o *outboundDraft) keys() []key {
 	return []key{
 		{name: "listen", required: true, example: `["127.0.0.1:2526"]`, set: o.takeListen,
-			doc: "Where your own servers hand in what they send: written as in `[smtp]`, and not one of the listeners there."},
+			doc: "Where your own servers hand in what they send: `HOST:PORT` or `systemd:NAME`, and not one of the listeners of `[smtp]`."},
 		{name: "clients", required: true, example: `["10.0.0.0/24"]`, set: takeClients(&o.Clients),
 			doc: "Networks of your own servers. Nobody else may use this door; a network that is everybody, or nearly, is refused, for it would be an open relay."},
 		{name: "relay", required: true, example: `"smtp://127.0.0.1:10025"`, set: kept(&o.relayAt, text(&o.Relay, parseRelay)),
@@ -77,7 +77,12 @@ func (o *outboundDraft) takeListen(d *decoder, n *node) {
 		d.bad(n, "name one, or take the section out", "there is no listener, so nobody could hand mail in")
 	}
 	for _, e := range n.elems {
-		if s, ok := d.socket(e); ok {
+		s, ok := d.socket(e)
+		if ok && s.Network == "unix" {
+			d.bad(e, `write HOST:PORT, such as "127.0.0.1:2526"`, "who comes by %s has no address, so clients would let nobody in", s)
+			continue
+		}
+		if ok {
 			o.Listen, o.listenAt = append(o.Listen, s), append(o.listenAt, e.at)
 		}
 	}
