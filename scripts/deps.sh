@@ -3,13 +3,12 @@
 #
 #   postfix, swaks, slapd, samba (as AD domain controller), postgresql, mariadb
 #                    as Debian packages; none of them is started as a service
-#   opendkim-tools, python3-dkim
-#                    packages too: they sign and verify what we sign and verify
+#   python3-dkim     a package too: it signs and verifies what we verify and sign
 #   exim, sendmail, opensmtpd
 #                    unpacked into .deps/exim and so on, because they conflict with
 #                    postfix as packages; with them the libraries that this machine lacks
-#   postsrsd, libfaketime
-#                    unpacked too, because the one would become a service, and the other is
+#   postsrsd, opendkim, libfaketime
+#                    unpacked too, because those would become services, and the last is
 #                    only a library: it shows exim and postsrsd another day
 #
 # It may be run as often as one likes and does nothing where all is there. What
@@ -33,13 +32,12 @@ command -v ldapadd >/dev/null 2>&1 || missing="$missing ldap-utils"
 [ -d /usr/share/samba/setup ] || missing="$missing samba-ad-provision"
 ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
 [ -x /usr/sbin/mariadbd ] || missing="$missing mariadb-server-core"
-command -v opendkim-testmsg >/dev/null 2>&1 || [ -x /usr/sbin/opendkim-testmsg ] || missing="$missing opendkim-tools"
 [ -x /usr/bin/dkimverify ] || missing="$missing python3-dkim"
 # Postfix's maps that `make bench` is measured beside.
 postconf -m 2>/dev/null | grep -qx lmdb || missing="$missing postfix-lmdb"
 postconf -m 2>/dev/null | grep -qx cdb || missing="$missing postfix-cdb"
 { [ -e .deps/exim/complete ] && exim_has_user; } || missing="$missing exim"
-for p in sendmail opensmtpd postsrsd faketime; do
+for p in sendmail opensmtpd postsrsd opendkim faketime; do
 	[ -e .deps/$p/complete ] || missing="$missing $p"
 done
 [ -n "$missing" ] || exit 0
@@ -84,7 +82,7 @@ mkdir -p .deps
 packages=
 for p in $missing; do
 	case $p in
-	exim | sendmail | opensmtpd | postsrsd | faketime) ;;
+	exim | sendmail | opensmtpd | postsrsd | opendkim | faketime) ;;
 	*) packages="$packages $p" ;;
 	esac
 done
@@ -162,6 +160,7 @@ unpacked exim exim4-daemon-light usr/sbin/exim4
 unpacked sendmail "sendmail-bin sendmail-cf m4" usr/libexec/sendmail/sendmail usr/sbin/makemap usr/bin/m4
 unpacked opensmtpd opensmtpd usr/sbin/smtpd usr/sbin/smtpctl
 unpacked postsrsd postsrsd usr/sbin/postsrsd
+unpacked opendkim opendkim usr/sbin/opendkim
 unpacked faketime libfaketime "usr/lib/$(uname -m)-linux-gnu/faketime/libfaketime.so.1"
 if ! exim_has_user; then
 	say "making the system user Debian-exim"

@@ -46,8 +46,11 @@ type canonicaliser struct {
 
 const outSize = 1024
 
-// lineEnds is copied from where many line ends turn out to count.
-var lineEnds = bytes.Repeat([]byte("\r\n"), outSize/2)
+// What is written where line ends and white space turn out to count.
+var (
+	lineEnds = bytes.Repeat([]byte("\r\n"), outSize/2)
+	blank    = []byte{' '}
+)
 
 // sum gives the hash of the first octets of the body; the same one to all who ask for as many.
 func (c *canonicaliser) sum(limit int64) *bodyHash {
@@ -75,7 +78,7 @@ func (c *canonicaliser) write(p []byte) {
 				i++
 				continue
 			}
-			c.text([]byte{'\r'})
+			c.text(lineEnds[:1])
 		}
 		switch {
 		case b == '\r':
@@ -133,7 +136,7 @@ func (c *canonicaliser) text(p []byte) {
 		c.crlfs -= n
 	}
 	if c.wsp {
-		c.put([]byte{' '})
+		c.put(blank)
 		c.wsp = false
 	}
 	c.any = true
@@ -168,7 +171,7 @@ func (c *canonicaliser) end() {
 	}
 	c.ended = true
 	if c.cr {
-		c.text([]byte{'\r'})
+		c.text(lineEnds[:1])
 	}
 	if c.any || !c.relaxed {
 		c.put(lineEnds[:2])
