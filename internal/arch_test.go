@@ -59,6 +59,8 @@ var floors = map[string]int{
 	"directory/synced": 4,
 	// Who really sent a message: look-ups for the rules below.
 	"auth": 4,
+	// Who really sent it: asks the DNS, which is handed to it.
+	"auth": 4,
 	// The heart.
 	"session": 5,
 	// Doors.
@@ -95,6 +97,7 @@ var only = []struct {
 	{"github.com/pires/go-proxyproto", []string{"listen"}, "one room for the PROXY header"},
 	{"github.com/prometheus/client_golang/prometheus", []string{"metrics"}, "the others count through metrics"},
 	{"github.com/miekg/dns", []string{"resolver", "mailtest"}, "one room for the protocol: the others ask the resolver"},
+	{"blitiri.com.ar/go/spf", []string{"auth"}, "one room for the rules of RFC 7208"},
 	{"github.com/maypok86/otter/v2", []string{"resolver"}, "the directory has a cache that is faster for what it keeps"},
 	{"github.com/emersion/go-smtp", []string{"mailtest", "mailtest/rig"}, "an independent peer in tests, never in the product"},
 	{"github.com/emersion/go-msgauth/dkim", nil, "an oracle in tests, never in the product"},

@@ -37,6 +37,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/maypok86/otter/v2"
 	"github.com/miekg/dns"
@@ -223,11 +225,11 @@ func (r *Resolver) LookupIPAddr(ctx context.Context, host string) ([]net.IPAddr,
 func (r *Resolver) LookupAddr(ctx context.Context, addr string) ([]string, error) {
 	ip, err := netip.ParseAddr(addr)
 	if err != nil || ip.Zone() != "" {
-		return nil, &net.DNSError{Err: "not an address that has a name", Name: addr, IsNotFound: true}
+		return nil, &net.DNSError{Err: "not an address that has a name", Name: shown(addr), IsNotFound: true}
 	}
 	reverse, err := dns.ReverseAddr(ip.Unmap().String())
 	if err != nil {
-		return nil, &net.DNSError{Err: "not an address that has a name", Name: addr, IsNotFound: true}
+		return nil, &net.DNSError{Err: "not an address that has a name", Name: shown(addr), IsNotFound: true}
 	}
 	a, err := r.lookup(ctx, reverse, dns.TypePTR)
 	if err != nil {
@@ -250,13 +252,13 @@ func (r *Resolver) lookup(ctx context.Context, name string, kind uint16) (answer
 	}
 	f, why := r.join(q)
 	if why != "" {
-		return answer{}, &net.DNSError{Err: why, Name: name, IsTemporary: true}
+		return answer{}, &net.DNSError{Err: why, Name: shown(name), IsTemporary: true}
 	}
 	select {
 	case <-f.done:
 		return f.kept.tell(name)
 	case <-ctx.Done():
-		return answer{}, &net.DNSError{UnwrapErr: ctx.Err(), Err: "nobody waits for the answer any more: " + ctx.Err().Error(), Name: name,
+		return answer{}, &net.DNSError{UnwrapErr: ctx.Err(), Err: "nobody waits for the answer any more: " + ctx.Err().Error(), Name: shown(name),
 			IsTimeout: ctx.Err() == context.DeadlineExceeded, IsTemporary: true}
 	}
 }
@@ -279,10 +281,10 @@ func (k kept) tell(name string) (answer, error) {
 	switch {
 	case k.err != nil:
 		e := *k.err
-		e.Name = name
+		e.Name = shown(name)
 		return answer{}, &e
 	case k.answer.none != "":
-		return answer{}, &net.DNSError{Err: k.answer.none, Name: name, IsNotFound: true}
+		return answer{}, &net.DNSError{Err: k.answer.none, Name: shown(name), IsNotFound: true}
 	}
 	return k.answer, nil
 }
@@ -357,10 +359,15 @@ func (r *Resolver) ask(q question) kept {
 	return kept{err: &net.DNSError{Err: errLoop.Error(), IsTemporary: true}, until: r.conf.Now().Add(failureKept)}
 }
 
-// shown is a name cut to what a log can bear.
+// shown is a name as a log can bear it: strangers make them.
 func shown(name string) string {
 	if len(name) > 300 {
 		name = name[:300]
 	}
-	return strings.ToValidUTF8(name, "?")
+	return strings.Map(func(c rune) rune {
+		if c == utf8.RuneError || !unicode.IsPrint(c) {
+			return '?'
+		}
+		return c
+	}, name)
 }
