@@ -160,7 +160,15 @@ func summary(cfg *config.Config) string {
 	for i, d := range cfg.Domains {
 		names[i] = d.Name
 	}
-	return fmt.Sprintf("Listens on %s for %s; mode %s.", orNone(listeners), orNone(names), cfg.Mode)
+	out := ""
+	if o := cfg.Outbound; o != nil {
+		doors := make([]string, len(o.Listen))
+		for i, l := range o.Listen {
+			doors[i] = l.String()
+		}
+		out = fmt.Sprintf(", and on %s for what your own servers send", orNone(doors))
+	}
+	return fmt.Sprintf("Listens on %s for %s%s; mode %s.", orNone(listeners), orNone(names), out, cfg.Mode)
 }
 
 // orNone lists names, the first few by name.

@@ -16,7 +16,7 @@ import (
 type explainFlags struct {
 	client, helo, from, message, at string
 	to                              []string
-	noAsk                           bool
+	noAsk, outbound                 bool
 }
 
 func (a *app) explain() *cobra.Command {
@@ -56,6 +56,7 @@ func (a *app) explain() *cobra.Command {
 	c.Flags().StringArrayVar(&f.to, "to", nil, "a recipient `ADDR`; may be repeated")
 	c.Flags().StringVar(&f.message, "message", "", "the message, headers and body, in a `FILE`")
 	c.Flags().BoolVar(&f.noAsk, "no-ask", false, "consult no other server: only lists and what is remembered")
+	c.Flags().BoolVar(&f.outbound, "outbound", false, "decide as mail that leaves by [outbound]")
 	c.Flags().StringVar(&f.at, "at", "", "decide as at this `TIME` (RFC 3339)")
 	return c
 }
@@ -69,7 +70,7 @@ func explainArgs(c *cobra.Command, args []string) error {
 
 // request checks the flags; lines says that client, from and to come from the standard input.
 func (f *explainFlags) request(lines bool, c *cobra.Command) (req daemon.ExplainRequest, err error) {
-	req.Helo, req.NoAsk = f.helo, f.noAsk
+	req.Helo, req.NoAsk, req.Outbound = f.helo, f.noAsk, f.outbound
 	if req.At, err = parseAt(f.at); err != nil {
 		return req, err
 	}

@@ -13,6 +13,10 @@ type Header struct{ raw []byte }
 // behind them.
 func (h Header) Raw() []byte { return h.raw }
 
+// ReadHeader takes the header of a message as it stands: nothing is passed over, and
+// octets are not copied.
+func ReadHeader(b []byte) Header { return Header{raw: b} }
+
 // Empty says that no header came back.
 func (h Header) Empty() bool { return len(h.raw) == 0 }
 

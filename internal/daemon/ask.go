@@ -14,13 +14,14 @@ import (
 
 // ExplainRequest is one transaction to decide without sending it.
 type ExplainRequest struct {
-	Client  netip.Addr
-	Helo    string
-	From    mail.ReversePath
-	To      []mail.Address
-	Message []byte    // nil: the message is not judged
-	NoAsk   bool      // consult no other server
-	At      time.Time // zero: now
+	Client   netip.Addr
+	Helo     string
+	From     mail.ReversePath
+	To       []mail.Address
+	Message  []byte    // nil: the message is not judged
+	NoAsk    bool      // consult no other server
+	Outbound bool      // as mail that leaves by [outbound]
+	At       time.Time // zero: now
 }
 
 // ExplainResult is its verdict, with everything that was weighed.

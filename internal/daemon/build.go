@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"backstop/internal/auth"
 	"backstop/internal/config"
 	"backstop/internal/directory"
 	"backstop/internal/directory/access"
@@ -15,6 +16,7 @@ import (
 	"backstop/internal/directory/list"
 	"backstop/internal/directory/synced"
 	"backstop/internal/relay"
+	"backstop/internal/resolver"
 	"backstop/internal/route"
 	"backstop/internal/session"
 	"backstop/internal/smtp"
@@ -30,6 +32,8 @@ type setup struct {
 	plugs   map[string]*plug // by the name of the section
 	relays  map[relayKey]*relay.Downstream
 	domains map[*route.Domain]*session.Domain
+	dns     *resolver.Resolver
+	auth    *auth.Checker
 	engine  *session.Engine
 }
 
@@ -44,9 +48,9 @@ type mapKey struct {
 
 // relayKey: two downstreams are one when URL and options are.
 type relayKey struct {
-	route route.Relay
-	o     config.Relay
-	name  string // ours, as said in EHLO
+	want wantedRelay
+	o    config.Relay
+	name string // ours, as said in EHLO
 }
 
 // build makes a setup, taking from old what stays the same.
@@ -57,27 +61,31 @@ func (d *Daemon) build(cfg *config.Config, old *setup) (*setup, error) {
 	}
 	for i := range cfg.Domains {
 		c := &cfg.Domains[i]
-		r := cfg.Routes.Find(c.Name)
-		chain, err := d.chain(s, old, c)
+		domain, err := d.domain(s, old, c)
 		if err != nil {
 			s.closeNew(old)
 			return nil, err
 		}
-		s.domains[r] = &session.Domain{Route: r, Chain: chain, Relay: d.relay(s, old, r.Relay), Mode: r.ModeOr(cfg.Mode)}
+		s.domains[domain.Route] = domain
 	}
 	policies, err := d.policies(s, old, cfg)
 	if err != nil {
 		s.closeNew(old)
 		return nil, err
 	}
-	s.engine = session.New(session.Config{
+	engine := session.Config{
 		Hostname: cfg.Hostname, Mode: cfg.Mode,
 		Rules:          verdict.Rules{ShowDownstream: cfg.ReplyText == config.ReplyDownstream, MaxReceived: cfg.SMTP.MaxReceived},
 		Table:          cfg.Routes,
 		MaxMessageSize: cfg.SMTP.MaxMessageSize, Domains: s.domains, Directory: d.directory, Postmaster: cfg.Postmaster,
 		Blocked: within(func() *config.SMTP { return &cfg.SMTP }, blockedNetworks), Policies: policies,
 		Journal: d.journal, Metrics: d.metrics, Logger: d.log, Now: d.o.Now,
-	})
+	}
+	if err := d.trust(s, old, &engine); err != nil {
+		s.closeNew(old)
+		return nil, err
+	}
+	s.engine = session.New(engine)
 	return s, nil
 }
 
@@ -230,8 +238,8 @@ func (d *Daemon) callahead(s, old *setup, src *config.Source) *callahead.Source 
 	return c
 }
 
-func (d *Daemon) relay(s, old *setup, r route.Relay) *relay.Downstream {
-	key := relayKey{r, s.cfg.Relay, s.cfg.Hostname}
+func (d *Daemon) relay(s, old *setup, want wantedRelay) *relay.Downstream {
+	key := relayKey{want, s.cfg.Relay, s.cfg.Hostname}
 	if ds := s.relays[key]; ds != nil {
 		return ds
 	}
@@ -240,12 +248,14 @@ func (d *Daemon) relay(s, old *setup, r route.Relay) *relay.Downstream {
 		return s.relays[key]
 	}
 	o := &s.cfg.Relay
-	took := d.metrics.Downstream(r.String())
-	ds := relay.New(r, relay.Options{
+	took := d.metrics.Downstream(want.route.String())
+	options := relay.Options{
 		LocalName: s.cfg.Hostname, Timeouts: timeouts(o.Timeouts), MaxConns: o.Connections, MaxIdle: o.Idle,
 		IdleTime: o.IdleTime, TLSConfig: &tls.Config{RootCAs: o.Roots}, Logger: d.log,
 		Observe: func(t time.Duration) { took.Relayed(t) },
-	})
+	}
+	want.login(&options)
+	ds := relay.New(want.route, options)
 	s.relays[key] = ds
 	return ds
 }
@@ -285,6 +295,9 @@ func (s *setup) closeButPlugs(other *setup) {
 		if other == nil || other.relays[k] != r {
 			r.Close()
 		}
+	}
+	if s.dns != nil && (other == nil || other.dns != s.dns) {
+		s.dns.Close()
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,12 +18,15 @@ import (
 	"backstop/internal/directory"
 	"backstop/internal/evidence"
 	"backstop/internal/journal"
+	"backstop/internal/keyfile"
 	"backstop/internal/listen"
 	"backstop/internal/metrics"
+	"backstop/internal/record"
 	"backstop/internal/session"
 	"backstop/internal/smtp"
 	"backstop/internal/smtpd"
 	"backstop/internal/store/sqlite"
+	"backstop/internal/tally"
 	"backstop/internal/verdict"
 )
 
@@ -48,7 +52,12 @@ type Daemon struct {
 	metrics    *metrics.Metrics
 	store      *sqlite.Store // nil: nothing is kept over a restart
 	directory  *directory.Directory
+	keys       *keyfile.File // nil: there are none, nor will be
+	moments    record.Moments
+	record     *record.Record
+	tally      *tally.Tally
 	door       *smtpd.Door
+	outbound   *smtpd.Door       // beside door; configured even where nothing listens
 	clients    *listen.PerClient // outlives a reload: who is connected stays counted
 	started    time.Time
 	draining   atomic.Bool
@@ -57,7 +66,7 @@ type Daemon struct {
 
 	mu        sync.Mutex // orders Start, Reload and Stop
 	sockets   sync.Mutex // held, beside mu, to change listeners and web: a stop takes long, and is asked about meanwhile
-	listeners map[listen.Spec]*listener
+	listeners map[wanted]*listener
 	web       *webServer
 	control   *webServer
 	retired   retired
@@ -67,14 +76,34 @@ type Daemon struct {
 
 // listener is one socket that is open.
 type listener struct {
-	spec  listen.Spec
+	wanted
 	l     net.Listener
 	serve func(net.Listener) error
 }
 
+// wanted is one socket that a configuration names.
+type wanted struct {
+	door evidence.Door
+	spec listen.Spec
+}
+
+// sockets are those that a configuration wants, in its order.
+func sockets(cfg *config.Config) []wanted {
+	var all []wanted
+	for _, spec := range cfg.SMTP.Listen {
+		all = append(all, wanted{evidence.DoorSMTP, spec})
+	}
+	if out := cfg.Outbound; out != nil {
+		for _, spec := range out.Listen {
+			all = append(all, wanted{evidence.DoorOutbound, spec})
+		}
+	}
+	return all
+}
+
 // New builds a daemon; nothing listens before Start. The error names what could not be had.
 func New(cfg *config.Config, o Options) (*Daemon, error) {
-	d := &Daemon{o: o, journal: o.Journal, listeners: map[listen.Spec]*listener{}}
+	d := &Daemon{o: o, journal: o.Journal, listeners: map[wanted]*listener{}}
 	if d.o.Now == nil {
 		d.o.Now = time.Now
 	}
@@ -93,7 +122,11 @@ func New(cfg *config.Config, o Options) (*Daemon, error) {
 		return nil, err
 	}
 	d.directory = directory.New(d.directoryConfig(cfg))
-	s, err := d.build(cfg, nil)
+	err := d.openTrust(cfg)
+	var s *setup
+	if err == nil {
+		s, err = d.build(cfg, nil)
+	}
 	if err != nil {
 		d.closeDirectory()
 		d.closeJournal()
@@ -102,6 +135,7 @@ func New(cfg *config.Config, o Options) (*Daemon, error) {
 	d.current.Store(s)
 	if !o.Offline {
 		d.door = smtpd.New(d.doorConfig(s))
+		d.outbound = smtpd.New(d.outboundConfig(s))
 	}
 	return d, nil
 }
@@ -180,27 +214,36 @@ func (d *Daemon) Start(_ context.Context) error {
 // open opens the listeners of s that are not open yet.
 func (d *Daemon) open(s *setup) ([]*listener, error) {
 	var opened []*listener
-	for _, spec := range s.cfg.SMTP.Listen {
-		if d.listeners[spec] != nil {
+	for _, w := range sockets(s.cfg) {
+		if d.listeners[w] != nil {
 			continue
 		}
-		l, err := spec.Listen()
+		l, err := w.spec.Listen()
 		if err != nil {
 			closeAll(opened)
 			return nil, err
 		}
-		opened = append(opened, &listener{spec: spec, l: d.guarded(l, s), serve: d.door.Serve})
+		one := &listener{wanted: w, l: d.limited(l, s), serve: d.outbound.Serve}
+		if w.door == evidence.DoorSMTP {
+			one.l, one.serve = d.proxied(one.l, s), d.door.Serve
+		}
+		opened = append(opened, one)
 	}
 	return opened, nil
 }
 
-// guarded puts the limit on connections and the PROXY header around a listener.
-func (d *Daemon) guarded(l net.Listener, s *setup) net.Listener {
+// limited puts the limit on connections around a listener.
+func (d *Daemon) limited(l net.Listener, s *setup) net.Listener {
 	if n := s.cfg.SMTP.MaxConnections; n > 0 {
 		l = listen.Limit(l, n, func(c net.Conn) {
 			io.WriteString(c, "421 4.3.2 "+d.current.Load().cfg.Hostname+" Too many connections, try again later\r\n")
 		})
 	}
+	return l
+}
+
+// proxied puts the PROXY header around a listener.
+func (d *Daemon) proxied(l net.Listener, s *setup) net.Listener {
 	if len(s.cfg.SMTP.ProxyProtocol) == 0 {
 		return l
 	}
@@ -209,7 +252,7 @@ func (d *Daemon) guarded(l net.Listener, s *setup) net.Listener {
 
 func (d *Daemon) run(l *listener) {
 	d.sockets.Lock()
-	d.listeners[l.spec] = l
+	d.listeners[l.wanted] = l
 	d.sockets.Unlock()
 	d.running.Add(1)
 	go func() {
@@ -259,18 +302,16 @@ func (d *Daemon) Reload(cfg *config.Config) error {
 	}
 	d.current.Store(s)
 	d.door.Configure(d.doorConfig(s))
+	d.outbound.Configure(d.outboundConfig(s))
 	for _, l := range opened {
 		d.run(l)
 	}
-	wanted := map[listen.Spec]bool{}
-	for _, spec := range cfg.SMTP.Listen {
-		wanted[spec] = true
-	}
+	keep := sockets(cfg)
 	d.sockets.Lock()
-	for spec, l := range d.listeners {
-		if !wanted[spec] {
+	for w, l := range d.listeners {
+		if !slices.Contains(keep, w) {
 			l.l.Close()
-			delete(d.listeners, spec)
+			delete(d.listeners, w)
 		}
 	}
 	d.sockets.Unlock()
@@ -313,9 +354,14 @@ func (d *Daemon) Stop(ctx context.Context) error {
 	var err error
 	if d.door != nil {
 		drain, cancel := context.WithTimeout(ctx, s.cfg.Drain)
-		open := d.door.Open()
+		open := d.door.Open() + d.outbound.Open()
 		d.log.Info("stopping", "open_sessions", open)
-		if e := d.door.Shutdown(drain); e != nil {
+		var both sync.WaitGroup
+		var e [2]error
+		both.Go(func() { e[0] = d.door.Shutdown(drain) })
+		both.Go(func() { e[1] = d.outbound.Shutdown(drain) })
+		both.Wait()
+		if e := errors.Join(e[0], e[1]); e != nil {
 			err = fmt.Errorf("some sessions were cut off: %w", e)
 		}
 		cancel()
@@ -336,6 +382,7 @@ func (d *Daemon) Stop(ctx context.Context) error {
 }
 
 func (d *Daemon) closeDirectory() {
+	d.closeTrust()
 	if err := d.directory.Close(); err != nil {
 		d.log.Error("the last answers were not written to the state folder", "error", err.Error())
 	}
@@ -350,14 +397,14 @@ func (d *Daemon) closeJournal() {
 	}
 }
 
-// Addrs are the addresses that are listened on, by door ("smtp", "panel").
+// Addrs are the addresses that are listened on, by door ("smtp", "outbound", "panel").
 func (d *Daemon) Addrs() map[string][]net.Addr {
 	d.sockets.Lock()
 	defer d.sockets.Unlock()
 	a := map[string][]net.Addr{}
-	for _, spec := range d.current.Load().cfg.SMTP.Listen {
-		if l := d.listeners[spec]; l != nil {
-			a["smtp"] = append(a["smtp"], l.l.Addr())
+	for _, w := range sockets(d.current.Load().cfg) {
+		if l := d.listeners[w]; l != nil {
+			a[w.door.String()] = append(a[w.door.String()], l.l.Addr())
 		}
 	}
 	if d.web != nil {
@@ -396,6 +443,14 @@ func (d *Daemon) doorConfig(s *setup) smtpd.Config {
 		d.clients = &listen.PerClient{Max: c.PerClient}
 	}
 	return smtpd.Config{Wire: w, Kind: evidence.DoorSMTP, Engine: s.engine, Clients: d.clients}
+}
+
+// outboundConfig is what the outbound door is told: the wire of the other, without what is meant for strangers.
+func (d *Daemon) outboundConfig(s *setup) smtpd.Config {
+	c := d.doorConfig(s)
+	c.Kind, c.Clients = evidence.DoorOutbound, &listen.PerClient{}
+	c.Wire.BannerDelay, c.Wire.XClient = 0, nil
+	return c
 }
 
 // Engine is the engine in force, for whoever decides without a door.

@@ -45,12 +45,27 @@ func CheckFiles(cfg *config.Config) (problems, warnings []config.Problem) {
 				warned, err = access.Check(mapKinds[src.Kind], src.File)
 			}
 			problems = append(problems, fileProblems(src.File, err)...)
-			for _, w := range warned {
-				warnings = append(warnings, config.Problem{File: w.File, Line: w.Line, Message: w.Message})
+			warnings = append(warnings, mistakes(warned)...)
+		}
+		for _, path := range cfg.Domains[i].Senders.Files {
+			f := file{config.SourceAccess, path}
+			if seen[f] {
+				continue
 			}
+			seen[f] = true
+			warned, err := access.Check(access.Access, path)
+			problems, warnings = append(problems, fileProblems(path, err)...), append(warnings, mistakes(warned)...)
 		}
 	}
 	return problems, warnings
+}
+
+func mistakes(warned []*watch.Mistake) []config.Problem {
+	var all []config.Problem
+	for _, w := range warned {
+		all = append(all, config.Problem{File: w.File, Line: w.Line, Message: w.Message})
+	}
+	return all
 }
 
 // checkPlug says what New would find wrong with a source that is asked, and what it warns of.

@@ -85,6 +85,9 @@ func parse(t testing.TB, text string) *config.Config {
 	if !strings.Contains(text, "hostname =") {
 		text = "hostname = \"mx.gateway.example\"\n" + text
 	}
+	if !strings.Contains(text, "[dns]") { // nobody listens there, and nothing outside is asked
+		text += "\n[dns]\nresolvers = [\"127.255.255.254\"]\n"
+	}
 	file := filepath.Join(t.TempDir(), "backstop.toml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -58,7 +58,7 @@ func (d *Daemon) Status() Status {
 		Listeners: []ListenerStatus{}, Downstreams: []PeerStatus{}, Sources: []PeerStatus{}, Wrong: []string{},
 	}
 	if d.door != nil {
-		st.Sessions = d.door.Open()
+		st.Sessions = d.door.Open() + d.outbound.Open()
 	}
 	for door, addrs := range d.Addrs() {
 		for _, a := range addrs {

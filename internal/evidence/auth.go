@@ -169,7 +169,8 @@ type Bounce struct {
 	CannotTell bool
 	Detail     string // for the operator: what was found, and what was not
 	// BounceTo takes what must not leave; zero: it is refused.
-	BounceTo mail.Address
+	BounceTo   mail.Address
+	Redirected bool // it was handed to BounceTo
 }
 
 // Guards are what the domain in question wants of all this.
@@ -179,4 +180,16 @@ type Guards struct {
 	Tags       Tagging
 	// TagsDue: signing has run for the lifetime of a tag, so that one without can be refused.
 	TagsDue bool
+}
+
+// Word is what was found of automatic mail, as header and log have it: "proven by=seal",
+// "unproven", "exempt".
+func (b *Bounce) Word() string {
+	switch {
+	case b.Exempt != "":
+		return "exempt"
+	case b.Proof != NoProof:
+		return "proven by=" + b.Proof.String()
+	}
+	return "unproven"
 }

@@ -242,6 +242,7 @@ type Message struct {
 	Received int   // Received headers counted
 	OurName  bool  // a Received header says it went through this gateway already too often
 	TooBig   bool  // longer than max_message_size
+	LongHead bool  // its header is longer than anybody's is
 	Fault    Fault // what was wrong with its lines
 }
 
@@ -273,10 +274,20 @@ type Case struct {
 	ClientPolicy, SenderPolicy Policy
 	// Abuse says that the client made too many errors or sent too many commands.
 	Abuse bool
+	// Leaves says that the mail goes out from our own servers, to whatever domain.
+	Leaves bool
+	// NotListed says that the client may not use the outbound door.
+	NotListed bool
 
 	From      mail.ReversePath
 	FromGiven bool // MAIL was accepted: a null From is the null sender, not "none yet"
-	To        mail.Address
+	// Claim says whether the sender is in a domain of ours, and whether this client may say so.
+	Claim Claim
+	SPF   SPF
+	To    mail.Address
+	// Guards are those of the recipient's domain; at the message, of all recipients' domains.
+	Guards Guards
+	Tag    Tag // of the recipient
 	// RcptCount is how many recipients the transaction has already, To excluded.
 	RcptCount int
 	// OurDomain says whether the recipient's domain is one that is configured.
@@ -292,6 +303,8 @@ type Case struct {
 	Downstream Answer // the answer to RCPT (or to what came before it)
 
 	Message Message
+	Bounce  Bounce
+	DMARC   DMARC
 	Final   Answer // the answer to the message
 }
 
@@ -303,8 +316,12 @@ const (
 	AskDirectory
 	AskDownstreamRecipient
 	AskDownstreamMessage
+	AskSPF
+	AskBounce   // what kind of automatic mail is this, and what does it prove
+	AskDMARC    // of the header From
+	AskRedirect // hand it to Bounce.BounceTo instead of its recipients
 )
 
-var questionNames = []string{"", "directory", "downstream recipient", "downstream message"}
+var questionNames = []string{"", "directory", "downstream recipient", "downstream message", "SPF", "bounce", "DMARC", "redirect"}
 
 func (q Question) String() string { return questionNames[q] }

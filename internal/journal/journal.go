@@ -68,7 +68,9 @@ type Record struct {
 	Took       time.Duration    // from the client's command to our reply
 	Downstream *evidence.Answer // what the downstream said, nil when none was asked
 	Source     string           // which source could not say whether the recipient exists; "": not the matter
-	Finding    string           // and why
+	Finding    string           // why, or what the rule found of sender or bounce
+	Bounce     string           // what automatic mail it is, and by what it is proven; "": it is none
+	Redirected mail.Address     // who got it in place of its recipients
 	Mode       evidence.Mode
 	Watched    string // in watch mode: the rule that would have refused or deferred
 }

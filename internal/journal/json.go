@@ -107,6 +107,8 @@ func (e *encoder) json(r *Record) {
 	}
 	e.field(`,"source":`, r.Source)
 	e.field(`,"finding":`, r.Finding)
+	e.field(`,"bounce":`, r.Bounce)
+	e.field(`,"redirected":`, r.Redirected.String())
 	if r.Mode == evidence.Watch {
 		e.buf = append(e.buf, `,"mode":"watch"`...)
 	}

@@ -70,9 +70,21 @@ func (e *encoder) textReplies(r *Record) {
 		}
 		e.buf = append(e.buf, ' ')
 	}
-	if r.Source != "" {
+	switch {
+	case r.Source != "":
 		e.scratch = append(append(append(e.scratch[:0], r.Source...), ": "...), r.Finding...)
 		e.buf = append(appendPhrase(append(e.buf, " source "...), e.scratch), ' ')
+	case r.Finding != "":
+		e.scratch = append(e.scratch[:0], r.Finding...)
+		e.buf = append(appendPhrase(append(e.buf, " because: "...), e.scratch), ' ')
+	}
+	if r.Bounce != "" {
+		e.scratch = append(e.scratch[:0], r.Bounce...)
+		e.buf = append(appendPhrase(append(e.buf, " bounce: "...), e.scratch), ' ')
+	}
+	if !r.Redirected.IsZero() {
+		e.buf = append(e.buf, " redirected to "...)
+		e.buf = append(appendWord(e.buf, r.Redirected.String()), ' ')
 	}
 }
 

@@ -29,7 +29,7 @@ func (s *Sent) refused() bool {
 }
 
 // prepended are the header fields that a gateway or a real server puts in front.
-var prepended = []string{"Received:", "Backstop-Origin:", "Return-Path:", "X-Original-To:", "Delivered-To:", "Envelope-To:", "Delivery-Date:"}
+var prepended = []string{"Received:", "Authentication-Results:", "Backstop-Origin:", "Backstop-Seal:", "Backstop-Bounce:", "DKIM-Signature:", "Return-Path:", "X-Original-To:", "Delivered-To:", "Envelope-To:", "Delivery-Date:"}
 
 // Carries says whether arrived is sent with nothing but whole header fields of
 // ours (or a server's trace fields) in front, and returns that front.

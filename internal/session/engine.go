@@ -2,18 +2,26 @@ package session
 
 import (
 	"context"
+	"crypto"
 	"log/slog"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"backstop/internal/directory"
+	"backstop/internal/dkim"
 	"backstop/internal/evidence"
 	"backstop/internal/journal"
+	"backstop/internal/keyring"
 	"backstop/internal/mail"
 	"backstop/internal/metrics"
+	"backstop/internal/record"
 	"backstop/internal/relay"
 	"backstop/internal/route"
+	"backstop/internal/srs"
+	"backstop/internal/tally"
 	"backstop/internal/verdict"
 )
 
@@ -23,6 +31,38 @@ type Domain struct {
 	Chain *directory.Chain
 	Relay *relay.Downstream // nil where nothing is delivered
 	Mode  evidence.Mode
+
+	Guards evidence.Guards // TagsDue is filled in by the session
+	// TagsSince is when senders of the domain began to be tagged; zero: nobody knows.
+	TagsSince time.Time
+	Forged    bool // outsiders who claim the domain are refused
+	// Senders says why a client may claim the domain all the same, "" where he may not; nil: nobody may.
+	Senders  func(client netip.Addr, from mail.Address) string
+	Exempt   Exempt       // whose bounces are not judged
+	BounceTo mail.Address // where automatic mail goes that must not leave; zero: it is refused
+	Sign     []dkim.Key   // with which mail of the domain is signed that leaves
+	// PublicKey is the key that the domain signs or signed with, nil for a selector that is not ours.
+	PublicKey func(selector string) crypto.PublicKey
+}
+
+// Exempt is whose bounces pass unjudged.
+type Exempt struct {
+	From []string // domains; those below them too
+	To   []string // keys of addresses, or local part and "@" for that name in any domain of ours
+}
+
+// Authenticator finds out who sent a message; auth.Checker is one.
+type Authenticator interface {
+	SPF(ctx context.Context, client netip.Addr, helo string, from mail.ReversePath) evidence.SPF
+	DKIM(ctx context.Context, v *dkim.Verifier) []evidence.Signature
+	DMARC(ctx context.Context, header []byte, spf evidence.SPF, dkim []evidence.Signature, sender mail.ReversePath) evidence.DMARC
+}
+
+// Outbound is where mail goes that leaves.
+type Outbound struct {
+	Relay   *relay.Downstream
+	Route   route.Relay
+	Allowed func(netip.Addr) bool // who may send through it
 }
 
 // Policies are the operator's files about who may send. Both are asked in the middle of a
@@ -45,17 +85,26 @@ type Config struct {
 	MaxMessageSize int64        // octets; 0: no limit
 	Postmaster     mail.Address // where <postmaster> without a domain goes; zero: nowhere
 	Blocked        func(netip.Addr) bool
-	Policies       Policies         // nil: no file says who may send
-	Journal        *journal.Journal // nil: decisions are not written down
-	Metrics        *metrics.Metrics // nil: nor counted
-	Logger         *slog.Logger     // for what goes wrong on our side; nil: nobody
-	Now            func() time.Time // nil: time.Now
+	Policies       Policies            // nil: no file says who may send
+	Auth           Authenticator       // nil: nobody asks who sent a message
+	Keys           func() keyring.Ring // of tags and seals; nil: there are none
+	SRS            *srs.Rewriter       // nil: SRS addresses are addresses like others
+	SRSDomains     []string            // where they stand; empty: in all domains of ours
+	Outbound       *Outbound           // nil: there is no outbound door
+	Record         *record.Record      // which mail was seen; nil: nobody remembers
+	Tally          *tally.Tally        // nil: bounces are not counted for the report
+	Spool          string              // folder for what is too long to be held in memory; "": the system's
+	Journal        *journal.Journal    // nil: decisions are not written down
+	Metrics        *metrics.Metrics    // nil: nor counted
+	Logger         *slog.Logger        // for what goes wrong on our side; nil: nobody
+	Now            func() time.Time    // nil: time.Now
 }
 
 // Engine decides transactions by one configuration. It is immutable; a new
 // configuration is a new Engine, and open sessions end with the one they began with.
 type Engine struct {
 	Config
+	out Domain // of the outbound door: whatever is not ours
 }
 
 // New makes an engine.
@@ -66,7 +115,11 @@ func New(c Config) *Engine {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Engine{Config: c}
+	e := &Engine{Config: c}
+	if out := c.Outbound; out != nil {
+		e.out = Domain{Route: &route.Domain{Relay: out.Route}, Relay: out.Relay, Mode: c.Mode}
+	}
+	return e
 }
 
 // sessions are used again: one is two kilobytes, and a refusal needs little else.
@@ -79,6 +132,8 @@ func (e *Engine) Begin(ctx context.Context, door evidence.Door, client evidence.
 	s.c.Door = door
 	s.c.Client = client
 	s.c.Mode = e.Mode
+	s.c.Leaves = door == evidence.DoorOutbound
+	s.c.NotListed = s.c.Leaves && (e.Outbound == nil || !e.Outbound.Allowed(client.Addr))
 	if e.Metrics != nil {
 		e.Metrics.SessionOpened(door)
 	}
@@ -96,3 +151,41 @@ func (e *Engine) domain(a mail.Address) *Domain {
 
 // blocked says whether the client's network is one the operator refuses.
 func (e *Engine) blocked(a netip.Addr) bool { return e.Blocked != nil && e.Blocked(a) }
+
+// owner finds the domain of ours that a name is, or lies below, nil where it is none.
+func (e *Engine) owner(name string) *Domain {
+	for name != "" && e.Table != nil {
+		if d := e.Table.Find(name); d != nil {
+			return e.Domains[d]
+		}
+		_, name, _ = strings.Cut(name, ".")
+	}
+	return nil
+}
+
+// ring is the keys as they are now.
+func (e *Engine) ring() keyring.Ring {
+	if e.Keys == nil {
+		return keyring.Ring{}
+	}
+	return e.Keys()
+}
+
+// leaving is the route of what leaves, as a domain of its own.
+func (e *Engine) leaving() *Domain { return &e.out }
+
+// publicKey finds the keys of one domain, for whoever asks with domain and selector.
+func (e *Engine) publicKey(d *Domain) func(domain, selector string) crypto.PublicKey {
+	return func(domain, selector string) crypto.PublicKey {
+		if e.owner(domain) != d {
+			return nil
+		}
+		return d.PublicKey(selector)
+	}
+}
+
+// judgesAlike says that a message to both domains is judged by the same rules.
+func (d *Domain) judgesAlike(o *Domain) bool {
+	return d == o || d.Mode == o.Mode && d.Guards == o.Guards && d.TagsSince.Equal(o.TagsSince) &&
+		slices.Equal(d.Exempt.From, o.Exempt.From) && slices.Equal(d.Exempt.To, o.Exempt.To)
+}

@@ -15,13 +15,14 @@ import (
 
 // Question is one transaction to decide without delivering it.
 type Question struct {
-	Client  netip.Addr
-	Helo    string
-	From    mail.ReversePath
-	To      []mail.Address
-	Message []byte    // nil: the message is not judged
-	NoAsk   bool      // consult no other server
-	At      time.Time // zero: now
+	Client   netip.Addr
+	Helo     string
+	From     mail.ReversePath
+	To       []mail.Address
+	Message  []byte    // nil: the message is not judged
+	NoAsk    bool      // consult no other server
+	Outbound bool      // as mail that leaves by the outbound door
+	At       time.Time // zero: now
 }
 
 // Explanation is a verdict with everything that was weighed.
@@ -56,16 +57,26 @@ type StepExplained struct {
 type explainer struct {
 	s     *Session
 	x     Explanation
+	now   func() time.Time // of the engine: the question's moment stands still
 	began time.Time
 }
 
 // Explain decides a transaction stage by stage, as a door would, and says why.
 func (e *Engine) Explain(ctx context.Context, q Question) Explanation {
 	quiet := *e // nothing of this is a decision: it is neither written down nor counted
-	quiet.Journal, quiet.Metrics = nil, nil
+	quiet.Journal, quiet.Metrics, quiet.Tally = nil, nil, nil
+	if q.NoAsk {
+		quiet.Auth = nil
+	}
+	if !q.At.IsZero() {
+		quiet.Now = func() time.Time { return q.At }
+	}
 	s := quiet.Begin(ctx, evidence.DoorExplain, evidence.Client{Addr: q.Client, Helo: q.Helo, Protocol: "ESMTP"})
 	defer s.Close()
-	x := &explainer{s: s, x: Explanation{Recipients: []RecipientExplained{}, Trail: []StepExplained{}}}
+	if s.c.Leaves = q.Outbound; q.Outbound {
+		s.c.NotListed = e.Outbound == nil || !e.Outbound.Allowed(q.Client)
+	}
+	x := &explainer{s: s, now: e.Now, x: Explanation{Recipients: []RecipientExplained{}, Trail: []StepExplained{}}}
 	x.begin()
 	if !x.stage(s.Connect(false, false)) {
 		return x.x
@@ -90,7 +101,7 @@ func (e *Engine) Explain(ctx context.Context, q Question) Explanation {
 	return x.x
 }
 
-func (x *explainer) begin() { x.began = x.s.e.Now() }
+func (x *explainer) begin() { x.began = x.now() }
 
 // stage notes a stage's verdict and says whether the transaction goes on.
 func (x *explainer) stage(v verdict.Verdict) bool {
@@ -101,7 +112,7 @@ func (x *explainer) stage(v verdict.Verdict) bool {
 // note takes a verdict for the whole's, and adds its trail. A rule that is
 // weighed at every stage is shown where it objects, and once otherwise.
 func (x *explainer) note(v verdict.Verdict) {
-	ms := float64(x.s.e.Now().Sub(x.began).Microseconds()) / 1000
+	ms := float64(x.now().Sub(x.began).Microseconds()) / 1000
 	x.x.Verdict, x.x.Stage, x.x.Rule = v.Effect.String(), x.s.c.Stage.String(), v.Rule.String()
 	x.x.Reply = v.Reply.String()
 	if r, ok := v.Watched(); ok {
@@ -182,15 +193,16 @@ func severity(effect string) int {
 
 // explainRcpt is Rcpt for a door that delivers nothing, at the question's moment.
 func (s *Session) explainRcpt(to mail.Address, q *Question) verdict.Verdict {
-	d, ask := s.beginRcpt(to)
+	r := s.beginRcpt(to)
 	v := s.gather(func(want evidence.Question) {
-		if want == evidence.AskDirectory {
-			s.c.Directory = s.e.Directory.Lookup(s.ctx, d.Chain, directory.Query{
-				Address: d.Route.Canonical(ask), Subaddress: d.Route.Subaddress, NoAsk: q.NoAsk, At: q.At,
-			})
+		switch want {
+		case evidence.AskDirectory:
+			s.askDirectory(&r, directory.Query{NoAsk: q.NoAsk, At: q.At})
+		default:
+			s.fetchSender(want)
 		}
 	})
-	s.took(to, d, v)
+	s.took(to, r.d, smtp.RcptParams{}, v)
 	return s.finish(v)
 }
 
@@ -199,8 +211,19 @@ func (s *Session) explainRcpt(to mail.Address, q *Question) verdict.Verdict {
 func (s *Session) judge(message []byte) verdict.Verdict {
 	s.c.Stage = evidence.StageData
 	message = bytes.ReplaceAll(bytes.ReplaceAll(message, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
-	s.c.Message = evidence.Message{Read: true, Size: int64(len(message))}
+	m := &holding{mem: message, whole: true}
+	end, _ := m.header()
+	s.c.Message = evidence.Message{Read: true, Size: m.size(), LongHead: end > memSize}
 	s.c.Message.TooBig = s.e.MaxMessageSize > 0 && s.c.Message.Size > s.e.MaxMessageSize
-	s.inspect(message)
-	return s.finish(s.gather(func(evidence.Question) {}))
+	s.inspect(message[:end])
+	v := s.finish(s.gather(func(q evidence.Question) {
+		switch q {
+		case evidence.AskRedirect:
+			s.c.Bounce.Redirected = true
+		default:
+			s.askMessage(q, m)
+		}
+	}))
+	s.notice = notice{}
+	return v
 }

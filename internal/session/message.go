@@ -3,7 +3,6 @@ package session
 import (
 	"errors"
 	"io"
-	"sync"
 
 	"backstop/internal/evidence"
 	"backstop/internal/mail"
@@ -11,52 +10,110 @@ import (
 	"backstop/internal/verdict"
 )
 
-// headSize is how much of a message is held before the downstream hears of it:
-// enough to see the whole header of all but freaks, and to hand a small message on in one piece.
-const headSize = 64 << 10
-
-var heads = sync.Pool{New: func() any { b := make([]byte, headSize); return &b }}
-
 // Message reads the message's data and hands it on; the verdict's reply is the final one.
 func (s *Session) Message(body io.Reader) verdict.Verdict {
 	start := s.e.Now()
 	s.c.Stage = evidence.StageData
 	s.c.Downstream = evidence.Answer{}
-	buf := heads.Get().(*[]byte)
-	defer heads.Put(buf)
-	n, err := readHead(body, *buf)
-	head := (*buf)[:n]
-	whole := errors.Is(err, io.EOF)
-	s.c.Message = evidence.Message{Read: whole, Size: int64(n)}
-	s.inspect(head)
-	if err != nil && !whole {
-		s.fault(err)
-		if s.c.Message.Fault == evidence.NoFault && !s.c.Message.TooBig {
-			return s.lost(err)
-		}
+	m := s.takeMessage(body)
+	defer m.release()
+	if v, over := s.gone(m); over {
+		return v
 	}
-	rest := &remainder{head: head, body: body, whole: whole}
 	v := s.gather(func(q evidence.Question) {
-		if q != evidence.AskDownstreamMessage {
-			return
-		}
-		s.c.Final = s.tx.Data(s.ctx, s.received(), rest)
-		s.c.Message.Size += rest.size
-		if rest.err != nil {
-			s.fault(rest.err)
+		switch q {
+		case evidence.AskRedirect:
+			s.redirect()
+		case evidence.AskDownstreamMessage:
+			s.handOn(m)
+		default:
+			s.askMessage(q, m)
 		}
 	})
-	if rest.err != nil && s.c.Message.Fault == evidence.NoFault && !s.c.Message.TooBig {
-		return s.lost(rest.err)
+	if v, over := s.gone(m); over {
+		return v
 	}
-	if v.Effect != verdict.Accept {
+	if !positive(v) {
 		s.tx.Abort()
 	}
+	s.note(m, v)
+	s.notice = notice{}          // it is made of the message's own octets
 	for _, to := range s.rcpts { // one line a recipient: that is what an operator searches for
 		s.c.To = to
 		s.record(v, start)
 	}
 	return s.finish(v)
+}
+
+// positive says that the message was taken.
+func positive(v verdict.Verdict) bool {
+	return v.Effect == verdict.Accept || v.Effect == verdict.Redirect
+}
+
+// takeMessage reads the head of a message, and looks at its trace.
+func (s *Session) takeMessage(body io.Reader) *holding {
+	m := hold(body, s.e.Spool)
+	m.fill(headSize)
+	end, found := m.header()
+	if !found {
+		m.fill(memSize)
+		end, found = m.header()
+		if !found && m.err == nil && cap(m.mem) < memSize {
+			m.noRoom(errNoMemory)
+		}
+	}
+	s.c.Message = evidence.Message{Read: m.whole, Size: m.size(), LongHead: !found && m.err == nil}
+	s.inspect(m.mem[:end])
+	return m
+}
+
+// askMessage finds out what the message itself shows.
+func (s *Session) askMessage(q evidence.Question, m *holding) {
+	switch q {
+	case evidence.AskBounce:
+		s.askBounce(m)
+	case evidence.AskDMARC:
+		s.authenticate(m)
+		if s.c.DMARC.Result == evidence.NotChecked {
+			s.c.DMARC = evidence.DMARC{Result: evidence.TempError, Detail: "nobody can be asked"}
+		}
+	}
+	s.c.Message.Size = m.size()
+	if m.err != nil {
+		s.fault(m.err)
+	}
+}
+
+// gone ends a message that cannot be had: its sender went away, or there is no room here.
+func (s *Session) gone(m *holding) (verdict.Verdict, bool) {
+	if m.err == nil {
+		return verdict.Verdict{}, false
+	}
+	s.fault(m.err)
+	switch {
+	case s.c.Message.Fault != evidence.NoFault || s.c.Message.TooBig:
+		return verdict.Verdict{}, false
+	case m.ours:
+		s.tx.Abort()
+		s.e.Logger.Error(m.err.Error(), "id", s.id.String(), "octets", s.c.Message.Size)
+		return s.Internal(), true
+	}
+	return s.lost(m.err), true
+}
+
+// handOn gives the message to the downstream, with our fields before its own.
+func (s *Session) handOn(m *holding) {
+	pre := s.edit(m)
+	rest := m.reader()
+	if m.err != nil { // what was to be kept could not be: the downstream must not get half of it
+		s.c.Final = evidence.Answer{Outcome: evidence.OutcomeUnreachable, Step: evidence.StepMessage, Text: m.err.Error()}
+		return
+	}
+	s.c.Final = s.tx.Data(s.ctx, pre, rest)
+	s.c.Message.Size += rest.size
+	if m.err != nil {
+		s.fault(m.err)
+	}
 }
 
 // lost is a message whose sender went away or gave up: nobody hears the reply,
@@ -67,50 +124,6 @@ func (s *Session) lost(err error) verdict.Verdict {
 		"from", s.c.From.String(), "recipients", len(s.rcpts), "octets", s.c.Message.Size, "error", err.Error())
 	return s.finish(verdict.Internal())
 }
-
-// readHead fills buf as far as the body goes. io.EOF says that this was all.
-func readHead(body io.Reader, buf []byte) (int, error) {
-	n := 0
-	for n+2 <= len(buf) {
-		k, err := body.Read(buf[n:])
-		n += k
-		if err != nil {
-			return n, err
-		}
-	}
-	return n, nil
-}
-
-// remainder is the body as the relay reads it: the head that is held, then the
-// rest as it comes. It remembers what went wrong with the sender, as apart from the downstream.
-type remainder struct {
-	head  []byte
-	body  io.Reader
-	whole bool
-	size  int64
-	err   error
-}
-
-func (r *remainder) Read(p []byte) (int, error) {
-	if len(r.head) > 0 {
-		n := copy(p, r.head)
-		r.head = r.head[n:]
-		return n, nil
-	}
-	if r.whole {
-		return 0, io.EOF
-	}
-	n, err := r.body.Read(p)
-	r.size += int64(n)
-	if err != nil && !errors.Is(err, io.EOF) {
-		r.err = err
-	}
-	return n, err
-}
-
-// Buffered returns what can be had without waiting, for a relay that can send it in one piece; whole
-// says that nothing follows. What is returned is still read by Read.
-func (r *remainder) Buffered() (head []byte, whole bool) { return r.head, r.whole }
 
 // fault takes a body's error for evidence where it is about the message.
 func (s *Session) fault(err error) {

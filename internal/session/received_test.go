@@ -2,12 +2,10 @@ package session
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"net/netip"
 	"strings"
 	"testing"
-	"testing/iotest"
 	"time"
 
 	"pgregory.net/rapid"
@@ -156,59 +154,6 @@ func FuzzInspect(f *testing.F) {
 			t.Fatalf("%+v in %q", m, head)
 		}
 	})
-}
-
-func TestReadHead(t *testing.T) {
-	text := strings.Repeat("0123456789", 10)
-	for _, tc := range []struct {
-		name string
-		body io.Reader
-		room int
-		n    int
-		err  error
-	}{
-		{"all of it", strings.NewReader(text), 200, 100, io.EOF},
-		{"octet by octet", iotest.OneByteReader(strings.NewReader(text)), 200, 100, io.EOF},
-		{"the end comes with the data", iotest.DataErrReader(strings.NewReader(text)), 200, 100, io.EOF},
-		{"a part of it", strings.NewReader(text), 50, 50, nil},
-		{"octet by octet, a part of it", iotest.OneByteReader(strings.NewReader(text)), 50, 49, nil}, // the last one is kept free: see BodyReader.Read
-		{"nothing", strings.NewReader(""), 50, 0, io.EOF},
-		{"torn", io.MultiReader(strings.NewReader("abc"), iotest.ErrReader(io.ErrUnexpectedEOF)), 50, 3, io.ErrUnexpectedEOF},
-	} {
-		buf := make([]byte, tc.room)
-		n, err := readHead(tc.body, buf)
-		if n != tc.n || !errors.Is(err, tc.err) || !strings.HasPrefix(text, string(buf[:n])) && tc.name != "torn" {
-			t.Errorf("%s: %d octets, %v", tc.name, n, err)
-		}
-	}
-}
-
-func TestRemainder(t *testing.T) {
-	broken := io.MultiReader(strings.NewReader("tail"), iotest.ErrReader(smtp.ErrTooBig))
-	for _, tc := range []struct {
-		name  string
-		r     remainder
-		want  string
-		err   error
-		size  int64
-		fault error
-	}{
-		{"whole", remainder{head: []byte("head"), body: iotest.ErrReader(errors.New("read again")), whole: true}, "head", nil, 0, nil},
-		{"head and tail", remainder{head: []byte("head"), body: strings.NewReader("tail")}, "headtail", nil, 4, nil},
-		{"torn", remainder{head: []byte("head"), body: broken}, "headtail", smtp.ErrTooBig, 4, smtp.ErrTooBig},
-		{"empty", remainder{whole: true}, "", nil, 0, nil},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			head, whole := tc.r.Buffered()
-			if whole != tc.r.whole || string(head) != string(tc.r.head) {
-				t.Errorf("buffered %q, whole %v", head, whole)
-			}
-			got, err := io.ReadAll(iotest.OneByteReader(&tc.r))
-			if string(got) != tc.want || !errors.Is(err, tc.err) || tc.r.size != tc.size || !errors.Is(tc.r.err, tc.fault) {
-				t.Errorf("read %q, %v; size %d, fault %v", got, err, tc.r.size, tc.r.err)
-			}
-		})
-	}
 }
 
 // TestFault: every fault of the wire has its word, and what is no fault has none.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"backstop/internal/batv"
 	"backstop/internal/directory"
 	"backstop/internal/evidence"
 	"backstop/internal/journal"
@@ -21,11 +22,15 @@ type Session struct {
 	id  mail.ID
 	c   evidence.Case // what is known; recipient and message fields are those of the last one asked
 
-	params smtp.MailParams
-	domain *Domain            // of the first accepted recipient: the transaction's only downstream
-	tx     *relay.Transaction // open with it, or nil
-	rcpts  []mail.Address     // accepted, as the client gave them
-	rec    journal.Record     // what is written down next; here, so that it is allocated once
+	params     smtp.MailParams
+	domain     *Domain              // of the first accepted recipient: the transaction's only downstream
+	tx         *relay.Transaction   // open with it, or nil
+	rcpts      []mail.Address       // accepted, as the client gave them
+	rcptParams []smtp.RcptParams    // theirs
+	unproven   []string             // outbound: keys of recipients who are not proven to have written
+	notice     notice               // of the message, as long as it is judged
+	sigs       []evidence.Signature // its DKIM signatures
+	rec        journal.Record       // what is written down next; here, so that it is allocated once
 }
 
 // maxQuestions is more than there are questions: a verdict that asks on and on is a fault of ours.
@@ -65,6 +70,10 @@ func (s *Session) Mail(from mail.ReversePath, p smtp.MailParams) verdict.Verdict
 		s.c.SenderPolicy = s.e.Policies.Sender(from.Address)
 	}
 	s.params = p
+	d, claim := s.claim()
+	if d != nil {
+		s.c.Claim, s.c.Mode = claim, d.Mode
+	}
 	return s.decideNow()
 }
 
@@ -83,10 +92,10 @@ func (s *Session) Internal() verdict.Verdict {
 	return s.finish(v)
 }
 
-// decideNow decides a stage that needs no evidence from elsewhere.
+// decideNow decides a stage that needs no evidence from elsewhere, but for who the sender is.
 func (s *Session) decideNow() verdict.Verdict {
 	start := s.e.Now()
-	v := s.e.Rules.Weigh(&s.c)
+	v := s.gather(s.fetchSender)
 	_, watched := v.Watched()
 	if v.Effect != verdict.Accept || watched {
 		s.record(v, start)
@@ -97,23 +106,39 @@ func (s *Session) decideNow() verdict.Verdict {
 // Rcpt decides one recipient.
 func (s *Session) Rcpt(to mail.Address, p smtp.RcptParams) verdict.Verdict {
 	start := s.e.Now()
-	d, ask := s.beginRcpt(to)
+	r := s.beginRcpt(to)
 	v := s.gather(func(q evidence.Question) {
 		switch q {
 		case evidence.AskDirectory:
-			s.askDirectory(d, ask, s.c.Door.Delivers())
+			s.askDirectory(&r, directory.Query{CutThrough: s.c.Door.Delivers()})
 		case evidence.AskDownstreamRecipient:
-			s.askDownstream(d, ask, p)
+			s.askDownstream(&r, p)
+		default:
+			s.fetchSender(q)
 		}
 	})
-	s.took(to, d, v)
+	s.took(to, r.d, p, v)
 	s.record(v, start)
 	return s.finish(v)
 }
 
+// recipient is one who is being decided.
+type recipient struct {
+	d    *Domain      // nil: his domain is not ours
+	look mail.Address // as he is looked up: without tag
+	hand mail.Address // as he is handed on
+}
+
+// fetchSender answers what may be asked at any stage.
+func (s *Session) fetchSender(q evidence.Question) {
+	if q == evidence.AskSPF {
+		s.askSPF()
+	}
+}
+
 // beginRcpt lays down what is known of a recipient without asking anybody: its
-// domain, nil where that is not ours, and the address as it is looked up and handed on.
-func (s *Session) beginRcpt(to mail.Address) (*Domain, mail.Address) {
+// domain and tag.
+func (s *Session) beginRcpt(to mail.Address) recipient {
 	s.c.Stage = evidence.StageRcpt
 	s.c.Directory, s.c.Downstream = evidence.Directory{}, evidence.Answer{}
 	s.c.To, s.c.RcptCount = to, len(s.rcpts)
@@ -128,34 +153,48 @@ func (s *Session) beginRcpt(to mail.Address) (*Domain, mail.Address) {
 	}
 	s.c.OurDomain, s.c.Mode = evidence.No, s.e.Mode
 	s.c.MustAccept, s.c.OtherRoute = false, evidence.No
-	d := s.e.domain(ask)
-	if d != nil {
-		s.c.OurDomain, s.c.Mode = evidence.Yes, d.Mode
-		s.c.MustAccept = ask.IsPostmaster() || ask.IsAbuse()
-		s.c.OtherRoute = s.otherRoute(d)
+	s.c.Tag, s.c.Guards = evidence.Tag{}, evidence.Guards{}
+	if s.c.Leaves {
+		s.c.Directory = evidence.Directory{Standing: evidence.Exists, Source: "outbound"} // only he to whom it goes can say
+		return recipient{s.e.leaving(), ask, ask}
 	}
-	return d, ask
+	r := recipient{d: s.e.domain(ask), look: ask, hand: ask}
+	if r.d != nil {
+		s.c.OurDomain, s.c.Mode, s.c.Guards = evidence.Yes, r.d.Mode, s.guards(r.d)
+		r.look, r.hand = s.untag(ask)
+		s.c.MustAccept = r.look.IsPostmaster() || r.look.IsAbuse()
+		s.c.OtherRoute = s.otherRoute(r.d)
+	}
+	return r
+}
+
+// guards are a domain's as they are now.
+func (s *Session) guards(d *Domain) evidence.Guards {
+	g := d.Guards
+	g.TagsDue = !d.TagsSince.IsZero() && s.e.Now().Sub(d.TagsSince) >= batv.Lifetime
+	return g
 }
 
 // took counts an accepted recipient, the first of which binds the transaction to its downstream.
-func (s *Session) took(to mail.Address, d *Domain, v verdict.Verdict) {
+func (s *Session) took(to mail.Address, d *Domain, p smtp.RcptParams, v verdict.Verdict) {
 	if v.Effect != verdict.Accept {
 		return
 	}
 	if s.domain == nil {
 		s.domain = d
 	}
-	s.rcpts = append(s.rcpts, to)
+	s.rcpts, s.rcptParams = append(s.rcpts, to), append(s.rcptParams, p)
 }
 
 // otherRoute says whether a recipient of d cannot join the open transaction: one
 // downstream a transaction, and over LMTP one recipient, since LMTP answers the
-// message once a recipient and the sender gets one answer (RFC 2033, 4.2).
+// message once a recipient and the sender gets one answer (RFC 2033, 4.2). Nor can one whose domain
+// has the message judged otherwise: it is taken for all, or refused for all.
 func (s *Session) otherRoute(d *Domain) evidence.Tristate {
 	switch {
 	case s.domain == nil:
 		return evidence.No
-	case s.domain.Route.Relay != d.Route.Relay, d.Route.Relay.Scheme != route.SMTP:
+	case s.domain.Route.Relay != d.Route.Relay, d.Route.Relay.Scheme != route.SMTP, !s.domain.judgesAlike(d):
 		return evidence.Yes
 	}
 	return evidence.No
@@ -174,19 +213,34 @@ func (s *Session) gather(fetch func(evidence.Question)) verdict.Verdict {
 	return verdict.Internal()
 }
 
-func (s *Session) askDirectory(d *Domain, a mail.Address, cutThrough bool) {
-	s.c.Directory = s.e.Directory.Lookup(s.ctx, d.Chain, directory.Query{
-		Address: d.Route.Canonical(a), Subaddress: d.Route.Subaddress, CutThrough: cutThrough,
-	})
+// askDirectory looks a recipient up; q says how.
+func (s *Session) askDirectory(r *recipient, q directory.Query) {
+	if s.c.Tag.SRS && s.c.Tag.Standing == evidence.TagValid { // only the server that made it can undo it
+		s.c.Directory = evidence.Directory{Standing: evidence.Exists, Source: "srs", Detail: "stands for " + s.c.Tag.Address.String()}
+		return
+	}
+	q.Address, q.Subaddress = r.d.Route.Canonical(r.look), r.d.Route.Subaddress
+	s.c.Directory = s.e.Directory.Lookup(s.ctx, r.d.Chain, q)
 }
 
 // askDownstream hands the recipient to the downstream, and takes its answer for
 // an answer of the directory's where the relay is one of the domain's sources.
-func (s *Session) askDownstream(d *Domain, a mail.Address, p smtp.RcptParams) {
+func (s *Session) askDownstream(r *recipient, p smtp.RcptParams) {
 	if s.tx == nil {
-		s.tx = d.Relay.Begin(s.ctx, relay.Envelope{From: s.c.From, Params: s.params, Client: s.c.Client})
+		s.tx = r.d.Relay.Begin(s.ctx, relay.Envelope{From: s.tagged(), Params: s.params, Client: s.c.Client})
 	}
-	s.c.Downstream = s.tx.Rcpt(s.ctx, a, p)
+	s.c.Downstream = s.tx.Rcpt(s.ctx, r.hand, p)
+	if r.d.Chain != nil && r.look == r.hand {
+		s.learn(r)
+	}
+	if s.c.Downstream.Outcome != evidence.OutcomeAccepted && s.tx.Accepted() == 0 {
+		s.dropTransaction()
+	}
+}
+
+// learn takes the downstream's answer for one of the directory's.
+func (s *Session) learn(r *recipient) {
+	d, a := r.d, r.look
 	left := s.c.Directory.Standing == evidence.LeftToDownstream
 	if (left || s.c.Downstream.NoSuchUser) && !s.otherForm(d, a) { // a no is news whoever said yes before
 		s.e.Directory.Learn(d.Chain, d.Route.Canonical(a), s.c.Downstream)
@@ -199,9 +253,6 @@ func (s *Session) askDownstream(d *Domain, a mail.Address, p smtp.RcptParams) {
 		if known.Standing == evidence.Missing {
 			s.c.Directory = known
 		}
-	}
-	if s.c.Downstream.Outcome != evidence.OutcomeAccepted && s.tx.Accepted() == 0 {
-		s.dropTransaction()
 	}
 }
 
@@ -227,13 +278,23 @@ func (s *Session) Reset() {
 	if s.tx != nil {
 		s.dropTransaction()
 	}
-	s.domain, s.rcpts = nil, s.rcpts[:0]
+	s.domain, s.rcpts, s.rcptParams = nil, s.rcpts[:0], s.rcptParams[:0]
 	s.c.From, s.c.FromGiven, s.c.RcptCount = mail.ReversePath{}, false, 0
 	s.c.To, s.c.SenderPolicy = mail.Address{}, evidence.Policy{}
 	s.c.Directory, s.c.Downstream, s.c.Final = evidence.Directory{}, evidence.Answer{}, evidence.Answer{}
 	s.c.Message = evidence.Message{}
+	if s.c.Claim.Domain != "" || s.c.SPF.Result != evidence.NotChecked || s.c.OurDomain == evidence.Yes || s.c.Bounce.Asked {
+		s.forget()
+	}
 	s.c.Mode = s.e.Mode
 	s.params = smtp.MailParams{}
+}
+
+// forget drops what was found of sender and message. Most sessions have nothing of it.
+func (s *Session) forget() {
+	s.c.Claim, s.c.SPF, s.c.DMARC = evidence.Claim{}, evidence.SPF{}, evidence.DMARC{}
+	s.c.Guards, s.c.Tag, s.c.Bounce = evidence.Guards{}, evidence.Tag{}, evidence.Bounce{}
+	s.notice, s.sigs = notice{}, nil
 }
 
 // Close ends the session, which is not to be touched after it.
@@ -242,9 +303,10 @@ func (s *Session) Close() {
 	if s.e.Metrics != nil {
 		s.e.Metrics.SessionClosed(s.c.Door)
 	}
-	rcpts := s.rcpts
+	rcpts, params := s.rcpts, s.rcptParams
 	clear(rcpts[:cap(rcpts)])
-	*s = Session{rcpts: rcpts[:0]}
+	clear(params[:cap(params)])
+	*s = Session{rcpts: rcpts[:0], rcptParams: params[:0]}
 	sessions.Put(s)
 }
 
@@ -280,13 +342,29 @@ func (s *Session) record(v verdict.Verdict, start time.Time) {
 	if rule, ok := v.Watched(); ok {
 		s.rec.Watched = rule.String()
 	}
-	if v.Rule == verdict.RecipientUnverified && s.c.Directory.Standing == evidence.Unavailable {
-		s.rec.Source, s.rec.Finding = s.c.Directory.Source, s.c.Directory.Detail
-	}
+	s.reason(v)
 	if a := s.answer(); a.Outcome != evidence.OutcomeNotAsked {
 		s.rec.Downstream = a
 	}
 	s.e.Journal.Decision(&s.rec)
+}
+
+// reason adds to the record what an operator would ask next.
+func (s *Session) reason(v verdict.Verdict) {
+	switch v.Rule {
+	case verdict.RecipientUnverified:
+		if s.c.Directory.Standing == evidence.Unavailable {
+			s.rec.Source, s.rec.Finding = s.c.Directory.Source, s.c.Directory.Detail
+		}
+	case verdict.SenderForged, verdict.SenderSPF, verdict.DMARC, verdict.RecipientTag, verdict.BounceNotOurs, verdict.BounceUnproven:
+		s.rec.Finding = v.Finding(&s.c)
+	}
+	if b := &s.c.Bounce; s.c.Stage == evidence.StageData && b.Automatic {
+		s.rec.Bounce = b.Kind + " " + b.Word()
+		if b.Redirected {
+			s.rec.Redirected = b.BounceTo
+		}
+	}
 }
 
 func (s *Session) answer() *evidence.Answer {

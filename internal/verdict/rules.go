@@ -30,9 +30,11 @@ var table = [...]rule{
 	{EarlyTalker, atConnect, true},
 	{CommandAbuse, anywhere, false},
 	{SenderForged, atMail, true},
+	{SenderSPF, atRcpt, true},
 	{RelayDenied, atRcpt, false},
 	{NullSenderRecipients, atRcpt, true},
 	{RecipientSyntax, atRcpt, false},
+	{RecipientTag, atRcpt, true},
 	{RecipientMissing, atRcpt, true},
 	{RecipientUnverified, atRcpt, true},
 	{OtherRoute, atRcpt, false},
@@ -40,6 +42,9 @@ var table = [...]rule{
 	{MessageSize, atData, false},
 	{MessageLines, anywhere, false},
 	{MessageLoop, atData, false},
+	{BounceNotOurs, atData, true},
+	{BounceUnproven, atData, true},
+	{DMARC, atData, true},
 	{DownstreamMessage, atData, false},
 	{DownstreamSilent, atData, false},
 }
@@ -58,12 +63,16 @@ func (r Rules) weigh(name Rule, c *evidence.Case) finding {
 		return r.commandAbuse(c)
 	case SenderForged:
 		return r.senderForged(c)
+	case SenderSPF:
+		return r.senderSPF(c)
 	case RelayDenied:
 		return r.relayDenied(c)
 	case NullSenderRecipients:
 		return r.nullSenderRecipients(c)
 	case RecipientSyntax:
 		return r.recipientSyntax(c)
+	case RecipientTag:
+		return r.recipientTag(c)
 	case RecipientMissing:
 		return r.recipientMissing(c)
 	case RecipientUnverified:
@@ -78,6 +87,12 @@ func (r Rules) weigh(name Rule, c *evidence.Case) finding {
 		return r.messageLines(c)
 	case MessageLoop:
 		return r.messageLoop(c)
+	case BounceNotOurs:
+		return r.bounceNotOurs(c)
+	case BounceUnproven:
+		return r.bounceUnproven(c)
+	case DMARC:
+		return r.dmarc(c)
 	case DownstreamMessage:
 		return r.downstreamMessage(c)
 	case DownstreamSilent:
@@ -91,6 +106,17 @@ var (
 	replyBlockedNow  = mail.MustReply(450, "4.7.1", "Your address is refused by this server's operator for now, try again later")
 	replyForged      = mail.MustReply(550, "5.7.1", "Sender address rejected: not permitted from your network")
 	replyForgedNow   = mail.MustReply(450, "4.7.1", "Sender address rejected for now, try again later")
+	replyNotListed   = mail.MustReply(554, "5.7.1", "This port is for the servers of this site")
+	replyForgedDNS   = mail.MustReply(451, "4.4.3", "Sender address not verified: its SPF record cannot be had now, try again later")
+	replySPF         = mail.MustReply(550, "5.7.23", "Sender address rejected: its domain does not send from your address (SPF)")
+	replyTag         = mail.MustReply(550, "5.7.1", "Recipient address rejected: its tag was not made here, or is too old")
+	replyLongHead    = mail.MustReply(552, "5.3.4", "The header of the message is too long")
+	replyNotOurs     = mail.MustReply(550, "5.7.1", "This bounce answers mail we did not send")
+	replyNotOursNow  = mail.MustReply(451, "4.4.5", "Whether this bounce answers mail of ours cannot be told now, try again later")
+	replyUnproven    = mail.MustReply(550, "5.7.1", "This is automatic mail to somebody who is not proven to have written")
+	replyUnprovenNow = mail.MustReply(451, "4.4.5", "Whether the addressee of this automatic mail wrote cannot be told now, try again later")
+	replyNotHeld     = mail.MustReply(451, "4.3.5", "The mailbox that this site keeps for such mail does not take it now, try again later")
+	replyDMARC       = mail.MustReply(550, "5.7.1", "Message rejected: the domain in its From field asks for that (DMARC)")
 	replyTooMany     = mail.MustReply(421, "4.7.0", "Too many connections from your address")
 	replyEarly       = mail.MustReply(554, "5.5.0", "You talked before the greeting (RFC 5321, 3.1)")
 	replyAbuse       = mail.MustReply(421, "4.7.0", "Too many errors or commands, closing")
@@ -138,6 +164,11 @@ func (r Rules) accepted(c *evidence.Case) mail.Reply {
 }
 
 func (r Rules) clientBlocked(c *evidence.Case) finding {
+	if c.NotListed { // or watch mode would make an open relay
+		f := refuse(replyNotListed)
+		f.always = true
+		return f
+	}
 	if c.Blocked { // stricter than a file that lets the client in
 		return refuse(replyBlocked)
 	}
@@ -172,12 +203,15 @@ func (r Rules) senderForged(c *evidence.Case) finding {
 	if c.From.IsNull() {
 		return finding{} // no file is asked about it, and a bounce must be taken (RFC 5321, 4.5.5)
 	}
-	return byPolicy(&c.SenderPolicy, replyForged, replyForgedNow).about(c.From.String())
+	if f := byPolicy(&c.SenderPolicy, replyForged, replyForgedNow); f.effect != Next {
+		return f.about(c.From.String())
+	}
+	return r.claimed(c)
 }
 
 func (r Rules) relayDenied(c *evidence.Case) finding {
 	switch {
-	case c.NoDomain:
+	case c.NoDomain, c.Leaves:
 		return finding{}
 	case c.OurDomain == evidence.Yes && c.To.Routed():
 		// The downstream trusts our address more than the client's: what it would
@@ -276,6 +310,9 @@ func (r Rules) downstreamRecipient(c *evidence.Case) finding {
 }
 
 func (r Rules) messageSize(c *evidence.Case) finding {
+	if c.Message.LongHead {
+		return refuse(replyLongHead)
+	}
 	return when(c.Message.TooBig, Refuse, &replySize)
 }
 

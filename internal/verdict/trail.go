@@ -33,10 +33,16 @@ func (v Verdict) Steps(c evidence.Case) []Step {
 	return steps
 }
 
+// Finding is in words what the rule that decided found.
+func (v Verdict) Finding(c *evidence.Case) string { return describe(v.Rule, c) }
+
 // describe says what a rule found.
 func describe(r Rule, c *evidence.Case) string {
 	switch r {
 	case ClientBlocked:
+		if c.NotListed {
+			return "not among the clients of [outbound]"
+		}
 		return choose(c.Blocked, "refused by the operator", describePolicy(&c.ClientPolicy))
 	case TooManyConnections:
 		return choose(c.TooMany, "over the limit", "within the limit")
@@ -45,8 +51,15 @@ func describe(r Rule, c *evidence.Case) string {
 	case CommandAbuse:
 		return choose(c.Abuse, "too many errors or commands", "no abuse")
 	case SenderForged:
-		return choose(c.From.IsNull(), "null sender", describePolicy(&c.SenderPolicy))
+		return describeSender(c)
+	case SenderSPF:
+		return choose(c.Guards.SPF == evidence.CheckRefuse, describeSPF(&c.SPF), "a fail is not refused for this recipient")
+	case RecipientTag:
+		return describeTag(&c.Tag)
 	case RelayDenied:
+		if c.Leaves {
+			return "mail of our own servers goes to any domain"
+		}
 		if c.OurDomain == evidence.Unknown && !c.NoDomain {
 			return "nobody looked whether the domain is ours"
 		}
@@ -68,11 +81,20 @@ func describe(r Rule, c *evidence.Case) string {
 		}
 		return describeAnswer(c.Downstream)
 	case MessageSize:
+		if c.Message.LongHead {
+			return "the header has no end"
+		}
 		return choose(c.Message.TooBig, "too large", fmt.Sprintf("%d octets", c.Message.Size))
 	case MessageLines:
 		return [...]string{"every line ends in CR LF", "bare CR", "bare LF", "NUL", "line too long"}[c.Message.Fault]
 	case MessageLoop:
 		return fmt.Sprintf("%d Received headers%s", c.Message.Received, choose(c.Message.OurName, ", one of this gateway for the same recipient, or too many", ""))
+	case BounceNotOurs:
+		return choose(c.Leaves, "it leaves", describeBounce(&c.Bounce))
+	case BounceUnproven:
+		return choose(!c.Leaves, "it comes in", describeBounce(&c.Bounce))
+	case DMARC:
+		return describeDMARC(c)
 	case DownstreamMessage, DownstreamSilent:
 		return describeAnswer(c.Final)
 	case Accepted:

@@ -14,10 +14,12 @@ const (
 	TooManyConnections               // the client has too many connections open
 	EarlyTalker                      // the client talked before the banner
 	CommandAbuse                     // too many errors or commands, or not SMTP at all
-	SenderForged                     // the operator refuses this sender
+	SenderForged                     // the operator refuses this sender, or an outsider claims a domain of ours
+	SenderSPF                        // the sender's domain says that it does not send from there
 	RelayDenied                      // the recipient's domain is not ours
 	NullSenderRecipients             // a bounce has one recipient
 	RecipientSyntax                  // the recipient is no address that could be delivered to
+	RecipientTag                     // the recipient bears a tag that nobody of ours made
 	RecipientMissing                 // somebody who must know says that the recipient does not exist
 	RecipientUnverified              // nobody who must know can be asked now
 	OtherRoute                       // the transaction belongs to another downstream
@@ -25,6 +27,9 @@ const (
 	MessageSize                      // larger than max_message_size
 	MessageLines                     // a bare CR, bare LF or NUL, or a line too long
 	MessageLoop                      // it went around too often, or came through here before
+	BounceNotOurs                    // a bounce for mail that was not sent from here
+	BounceUnproven                   // outbound: automatic mail to somebody who is not known to have written
+	DMARC                            // the domain of the header From wants it rejected
 	DownstreamMessage                // what the downstream said to the message
 	DownstreamSilent                 // the downstream took the message's end and never answered
 	InternalError                    // ours to blame
@@ -33,10 +38,11 @@ const (
 )
 
 var ruleNames = [rules]string{
-	"client-blocked", "too-many-connections", "early-talker", "command-abuse", "sender-forged",
-	"relay-denied", "null-sender-recipients", "recipient-syntax",
+	"client-blocked", "too-many-connections", "early-talker", "command-abuse", "sender-forged", "sender-spf",
+	"relay-denied", "null-sender-recipients", "recipient-syntax", "recipient-tag",
 	"recipient-missing", "recipient-unverified", "other-route", "downstream-recipient",
 	"message-size", "message-lines", "message-loop",
+	"bounce-not-ours", "bounce-unproven", "dmarc",
 	"downstream-message", "downstream-silent", "internal-error", "accepted",
 }
 
@@ -123,7 +129,7 @@ func (r Rules) Weigh(c *evidence.Case) Verdict {
 		if f.effect == Next {
 			continue
 		}
-		if c.Mode == evidence.Watch && rule.watchable && !f.downstream {
+		if f.noted || c.Mode == evidence.Watch && rule.watchable && !f.firm() {
 			v.Trail.objects |= 1 << rule.name
 			continue
 		}
@@ -132,6 +138,9 @@ func (r Rules) Weigh(c *evidence.Case) Verdict {
 	}
 	v.Trail.weighed |= 1 << Accepted
 	v.Effect, v.Rule, v.Reply = Accept, Accepted, r.accepted(c)
+	if c.Stage == evidence.StageData && c.Bounce.Redirected {
+		v.Effect, v.Rule = Redirect, BounceUnproven
+	}
 	return v
 }
 
@@ -141,7 +150,12 @@ type finding struct {
 	reply      mail.Reply
 	ask        evidence.Question
 	downstream bool // the objection is the downstream's, so watch mode does not soften it
+	always     bool // nor this one
+	noted      bool // the domain asks to be told only, whatever the mode
 }
+
+// firm says that watch mode does not soften the objection.
+func (f finding) firm() bool { return f.downstream || f.always }
 
 func refuse(r mail.Reply) finding { return finding{effect: Refuse, reply: r} }
 func deferTo(r mail.Reply) finding {

@@ -1,0 +1,177 @@
+package daemon
+
+import (
+	"context"
+	"crypto"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"backstop/internal/config"
+	"backstop/internal/directory/access"
+	"backstop/internal/dkim"
+	"backstop/internal/evidence"
+	"backstop/internal/mail"
+	"backstop/internal/relay"
+	"backstop/internal/route"
+	"backstop/internal/session"
+	"backstop/internal/smtp"
+	"backstop/internal/srs"
+)
+
+// domain makes what a session knows of a domain of ours.
+func (d *Daemon) domain(s, old *setup, c *config.Domain) (*session.Domain, error) {
+	r := s.cfg.Routes.Find(c.Name)
+	chain, err := d.chain(s, old, c)
+	if err != nil {
+		return nil, err
+	}
+	senders, err := d.senders(s, old, c)
+	if err != nil {
+		return nil, err
+	}
+	out := &session.Domain{
+		Route: r, Chain: chain, Relay: d.relay(s, old, relayOf(r.Relay)), Mode: r.ModeOr(s.cfg.Mode),
+		Guards: c.Guards, TagsSince: d.taggedSince(c), Forged: c.Forged, Senders: senders,
+		Exempt: session.Exempt{From: c.Exempt.From, To: c.Exempt.To}, BounceTo: c.BounceTo,
+	}
+	out.Sign, out.PublicKey = dkimKeys(c)
+	return out, nil
+}
+
+// dkimKeys are the keys that sign for a domain, and all by which its signatures are known.
+func dkimKeys(c *config.Domain) ([]dkim.Key, func(string) crypto.PublicKey) {
+	if len(c.DKIM) == 0 {
+		return nil, nil
+	}
+	var sign []dkim.Key
+	public := map[string]crypto.PublicKey{}
+	for _, k := range c.DKIM {
+		public[k.Selector] = k.Key.Public()
+		if k.Sign {
+			sign = append(sign, dkim.Key{Domain: c.Name, Selector: k.Selector, Private: k.Key})
+		}
+	}
+	return sign, func(selector string) crypto.PublicKey {
+		return public[strings.ToLower(selector)]
+	}
+}
+
+// senders says who outside may claim a domain, and by which entry.
+func (d *Daemon) senders(s, old *setup, c *config.Domain) (func(netip.Addr, mail.Address) string, error) {
+	var files []*access.Source
+	for _, file := range c.Senders.Files {
+		f, err := d.mapFile(s, old, &config.Source{Kind: config.SourceAccess, File: file}, nil)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	networks, froms := c.Senders.Networks, c.Senders.From
+	if len(networks)+len(froms)+len(files) == 0 {
+		return nil, nil
+	}
+	return func(client netip.Addr, from mail.Address) string {
+		client = client.Unmap().WithZone("")
+		for _, p := range networks {
+			if p.Contains(client) {
+				return p.String()
+			}
+		}
+		for _, f := range froms {
+			if f == from.Key() || !strings.Contains(f, "@") && below(from.Domain(), f) {
+				return "From:" + f
+			}
+		}
+		for _, f := range files {
+			if f.Client(client, "").Word == evidence.Allowed || f.Sender(from).Word == evidence.Allowed {
+				return f.Name()
+			}
+		}
+		return ""
+	}, nil
+}
+
+// below says whether a name is a domain, or lies below it.
+func below(name, domain string) bool {
+	return name == domain || strings.HasSuffix(name, "."+domain)
+}
+
+// taggedSince is when senders of a domain began to be tagged. The zero time: they are not, or nobody knows.
+func (d *Daemon) taggedSince(c *config.Domain) time.Time {
+	name := "batv " + c.Name
+	ctx := context.Background()
+	if c.Guards.Tags == evidence.TagOff {
+		if !d.o.Offline {
+			if err := d.moments.Ended(ctx, name); err != nil {
+				d.log.Error("that a domain is no longer tagged cannot be written down", "domain", c.Name, "error", err.Error())
+			}
+		}
+		return time.Time{}
+	}
+	since, err := d.moments.Since(ctx, name, d.o.Now())
+	if err != nil {
+		d.log.Error("since when a domain is tagged is not known, so nothing is refused for want of a tag", "domain", c.Name, "error", err.Error())
+		return time.Time{}
+	}
+	return since
+}
+
+// trust fills in what an engine needs to know who sent a message.
+func (d *Daemon) trust(s, old *setup, e *session.Config) error {
+	cfg := s.cfg
+	if err := d.resolve(s, old); err != nil {
+		return err
+	}
+	e.Auth, e.Record, e.Tally = s.auth, d.record, d.tally
+	if err := d.needKeys(cfg); err != nil {
+		return err
+	}
+	if d.keys != nil {
+		e.Keys = d.keys.Ring
+	}
+	if len(cfg.SRS.Secrets) > 0 {
+		r, err := srs.New(srs.Options{Secrets: cfg.SRS.Secrets})
+		if err != nil {
+			return err
+		}
+		e.SRS, e.SRSDomains = r, cfg.SRS.Domains
+	}
+	if out := cfg.Outbound; out != nil {
+		want := relayOf(out.Relay)
+		if out.Username != "" {
+			want.auth = smtp.Auth{Username: out.Username, Password: out.Password.Reveal()}
+		}
+		e.Outbound = &session.Outbound{Relay: d.relay(s, old, want), Route: out.Relay, Allowed: allowed(out.Clients)}
+	}
+	return nil
+}
+
+// wantsKeys says whether anything is tagged or sealed.
+func wantsKeys(cfg *config.Config) bool {
+	return cfg.Outbound != nil || slices.ContainsFunc(cfg.Domains, func(c config.Domain) bool { return c.Guards.Tags != evidence.TagOff })
+}
+
+func allowed(networks []netip.Prefix) func(netip.Addr) bool {
+	return func(a netip.Addr) bool {
+		a = a.Unmap().WithZone("")
+		return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(a) })
+	}
+}
+
+// wantedRelay is a downstream as it is asked for.
+type wantedRelay struct {
+	route route.Relay
+	auth  smtp.Auth // the zero value: nobody logs in
+}
+
+func relayOf(r route.Relay) wantedRelay { return wantedRelay{route: r} }
+
+// login is what a relay is given of it.
+func (w wantedRelay) login(o *relay.Options) {
+	if w.auth.Username != "" {
+		a := w.auth
+		o.Auth = &a
+	}
+}

@@ -1,0 +1,256 @@
+package session
+
+import (
+	"bytes"
+	"strings"
+
+	"backstop/internal/authres"
+	"backstop/internal/dkim"
+	"backstop/internal/evidence"
+	"backstop/internal/record"
+	"backstop/internal/seal"
+	"backstop/internal/tally"
+	"backstop/internal/verdict"
+)
+
+// bounceName is the field in which an incoming bounce is marked.
+const bounceName = "Backstop-Bounce"
+
+// authenticate asks SPF, DKIM and DMARC about a message that comes in, as far as its domain wants
+// it and at most once.
+func (s *Session) authenticate(m *holding) {
+	if s.e.Auth == nil || s.c.DMARC.Result != evidence.NotChecked {
+		return
+	}
+	g := &s.c.Guards
+	if g.SPF != evidence.CheckOff || g.DMARC != evidence.CheckOff {
+		s.askSPF()
+	}
+	if g.DMARC == evidence.CheckOff {
+		return
+	}
+	end, _ := m.header()
+	v := dkim.NewVerifier(m.mem[:end])
+	if v.Signed() {
+		m.finish()
+		if m.err != nil {
+			return
+		}
+		if err := m.copyTo(v, m.bodyAt(end)); err != nil {
+			m.noRoom(err)
+			return
+		}
+	}
+	s.sigs = s.e.Auth.DKIM(s.ctx, v)
+	s.c.DMARC = s.e.Auth.DMARC(s.ctx, m.mem[:end], s.c.SPF, s.sigs, s.c.From)
+}
+
+// edit takes fields out of the message that only this gateway may write, and returns those that it writes.
+func (s *Session) edit(m *holding) []byte {
+	if s.c.Leaves {
+		return s.editOut(m)
+	}
+	s.authenticate(m)
+	if m.err != nil {
+		return nil
+	}
+	var b []byte
+	if s.c.SPF.Result != evidence.NotChecked || s.c.DMARC.Result != evidence.NotChecked {
+		b = authres.Append(b, s.e.Hostname, authres.Fields{SPF: s.c.SPF, From: s.c.From, Helo: s.c.Client.Helo, DKIM: s.sigs, DMARC: s.c.DMARC})
+	}
+	if field, ok := seal.Origin(s.e.ring(), s.proof(), s.c.From.Address, s.e.Now()); ok {
+		b = append(b, field...)
+	}
+	b = s.appendMark(b)
+	b = append(b, s.received()...)
+	m.rewrite(s.inbound)
+	return b
+}
+
+// appendMark says of an incoming bounce what was found.
+func (s *Session) appendMark(b []byte) []byte {
+	if !s.c.Bounce.Automatic {
+		return b
+	}
+	return append(b, bounceName+": "+s.c.Bounce.Word()+"\r\n"...)
+}
+
+// sealResult is a result in the words of seals.
+var sealResult = map[evidence.Result]seal.Result{
+	evidence.Pass: seal.Pass, evidence.Fail: seal.Fail, evidence.SoftFail: seal.SoftFail, evidence.Neutral: seal.Neutral,
+	evidence.TempError: seal.TempError, evidence.PermError: seal.PermError,
+}
+
+// proof is what is known of the sender, as a Backstop-Origin has it.
+func (s *Session) proof() seal.Proof {
+	p := seal.Proof{SPF: sealResult[s.c.SPF.Result], DMARC: sealResult[s.c.DMARC.Result], Aligned: s.c.DMARC.Aligned}
+	for i := range s.sigs {
+		if r := sealResult[s.sigs[i].Result]; p.DKIM == seal.None || r == seal.Pass {
+			p.DKIM = r
+		}
+	}
+	return p
+}
+
+// editOut seals and signs what leaves, where its sender is ours.
+func (s *Session) editOut(m *holding) []byte {
+	from := s.c.From
+	d := s.e.owner(from.Domain())
+	field, sealed := "", false
+	if d != nil {
+		field, sealed = seal.Seal(s.e.ring(), s.bare(from.Address), s.e.Now())
+	}
+	m.rewrite(func(f []byte) ([]byte, bool) {
+		switch {
+		case named(f, seal.OriginName), named(f, bounceName), sealed && named(f, seal.SealName):
+			return nil, true
+		}
+		return nil, false
+	})
+	b := s.sign(m)
+	if sealed {
+		b = append(b, field...)
+	}
+	return append(b, s.received()...)
+}
+
+// sign makes the DKIM signatures of the domain in the header From, which is the one they align with.
+func (s *Session) sign(m *holding) []byte {
+	end, _ := m.header()
+	name := s.notice.from
+	d := s.e.owner(name)
+	if d == nil || len(d.Sign) == 0 || name == "" {
+		return nil
+	}
+	m.finish()
+	if m.err != nil {
+		return nil
+	}
+	signing := dkim.NewSigning(m.mem[:end], d.Sign, s.e.Now())
+	if err := m.copyTo(signing, m.bodyAt(end)); err != nil {
+		m.noRoom(err)
+		return nil
+	}
+	b, err := signing.Fields()
+	if err != nil { // it leaves unsigned, as it came
+		s.e.Logger.Error("a message could not be signed", "id", s.id.String(), "domain", name, "error", err.Error())
+		return nil
+	}
+	return b
+}
+
+// inbound says what becomes of a field of a message that comes in: whether it is taken out, and what stands in its place.
+func (s *Session) inbound(f []byte) (instead []byte, out bool) {
+	switch {
+	case named(f, seal.OriginName), named(f, bounceName):
+		return nil, true
+	case named(f, seal.SealName):
+		return foreign(f), true
+	case named(f, "Authentication-Results"):
+		return nil, authres.Claims(f, s.e.Hostname)
+	}
+	return nil, false
+}
+
+// foreign keeps a seal of somebody else's under another name, if it has the form of one.
+func foreign(f []byte) []byte {
+	const longest = 200
+	_, value, _ := bytes.Cut(f, []byte(":"))
+	v := strings.Join(strings.Fields(string(value)), " ")
+	if len(v) > longest || !strings.HasPrefix(v, "v=1;") || strings.Trim(v, "abcdefghijklmnopqrstuvwxyz0123456789=; ") != "" {
+		return nil
+	}
+	return []byte(foreignSeal + ": " + v + "\r\n")
+}
+
+// named says whether a field has this name, whatever white space stands before its colon.
+func named(f []byte, name string) bool {
+	if len(f) <= len(name) || !bytes.EqualFold(f[:len(name)], []byte(name)) {
+		return false
+	}
+	return bytes.HasPrefix(bytes.TrimLeft(f[len(name):], " \t"), []byte(":"))
+}
+
+// rewrite changes the header in memory, field by field; most messages have nothing to change.
+func (h *holding) rewrite(change func(field []byte) (instead []byte, out bool)) {
+	end, _ := h.header()
+	var b []byte // the new header, once it differs
+	at := 0
+	for f := range fields(h.mem[:end]) {
+		instead, out := change(f)
+		if out && b == nil {
+			b = append(make([]byte, 0, len(h.mem)), h.mem[:at]...)
+		}
+		at += len(f)
+		switch {
+		case out:
+			b = append(b, instead...)
+		case b != nil:
+			b = append(b, f...)
+		}
+	}
+	if b != nil {
+		h.mem = append(b, h.mem[at:]...)
+	}
+}
+
+// note remembers and counts what became of a message.
+func (s *Session) note(m *holding, v verdict.Verdict) {
+	if positive(v) && s.e.Record != nil && !s.c.From.IsNull() {
+		s.remember(m)
+	}
+	b := &s.c.Bounce
+	if !b.Automatic {
+		return
+	}
+	direction, word := "in", "unproven"
+	if s.c.Leaves {
+		direction = "out"
+	}
+	switch {
+	case b.CannotTell && b.Proof == evidence.NoProof:
+		word = "unknown"
+	case b.Exempt != "":
+		word = "exempt"
+	case b.Proof != evidence.NoProof:
+		word = "proven"
+	case b.Redirected:
+		word = "redirected"
+	case v.Rule == verdict.BounceNotOurs || v.Rule == verdict.BounceUnproven:
+		word = "refused"
+	}
+	s.count(direction, word)
+}
+
+func (s *Session) count(direction, word string) {
+	if s.e.Metrics != nil {
+		s.e.Metrics.Bounce(direction, word)
+	}
+	if s.e.Tally == nil || s.domain == nil {
+		return
+	}
+	e := tally.Entry{
+		Direction: direction, Domain: s.domain.Route.Name, Verdict: word, Kind: s.c.Bounce.Kind, By: s.c.Bounce.Proof.String(),
+		Server: s.c.Client.Addr,
+	}
+	if direction == "in" {
+		e.Sender = s.notice.from
+	}
+	s.e.Tally.Count(e)
+}
+
+// remember keeps the Message-ID of mail whose answer may come: of what our users sent, and of
+// what came in from a proven sender.
+func (s *Session) remember(m *holding) {
+	end, _ := m.header()
+	id := messageID(m.mem[:end])
+	switch {
+	case id == "":
+	case s.c.Leaves:
+		if s.e.owner(s.c.From.Domain()) != nil {
+			s.e.Record.Note(record.Sent, id, s.bare(s.c.From.Address))
+		}
+	case s.e.Outbound != nil && s.proof().Proves():
+		s.e.Record.Note(record.Heard, id, s.c.From.Address)
+	}
+}

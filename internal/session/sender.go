@@ -1,0 +1,102 @@
+package session
+
+import (
+	"slices"
+	"strings"
+
+	"backstop/internal/batv"
+	"backstop/internal/evidence"
+	"backstop/internal/mail"
+	"backstop/internal/srs"
+)
+
+// claim says whether the sender is in a domain of ours, and whether this client may say so.
+func (s *Session) claim() (*Domain, evidence.Claim) {
+	from := s.c.From
+	if from.IsNull() || s.c.Leaves {
+		return nil, evidence.Claim{}
+	}
+	d := s.e.owner(from.Domain())
+	if d == nil {
+		return nil, evidence.Claim{}
+	}
+	c := evidence.Claim{Domain: d.Route.Name, Refuse: d.Forged}
+	switch out := s.e.Outbound; {
+	case s.c.Client.Login != "":
+		c.Exempt = "login"
+	case out != nil && out.Allowed(s.c.Client.Addr):
+		c.Exempt = "[outbound] clients"
+	case d.Senders != nil:
+		c.Exempt = d.Senders(s.c.Client.Addr, from.Address)
+	}
+	return d, c
+}
+
+// askSPF asks the sender's domain, once a transaction.
+func (s *Session) askSPF() {
+	if s.c.SPF.Result != evidence.NotChecked {
+		return
+	}
+	if s.e.Auth == nil {
+		s.c.SPF = evidence.SPF{Result: evidence.TempError, Detail: "nobody can be asked"}
+		return
+	}
+	s.c.SPF = s.e.Auth.SPF(s.ctx, s.c.Client.Addr, s.c.Client.Helo, s.c.From)
+}
+
+// untag takes the tag off a recipient in a domain of ours: look is the address that is
+// looked up, hand the one that is handed on. The downstream keeps a tag of which we know
+// nothing: it may be its own.
+func (s *Session) untag(a mail.Address) (look, hand mail.Address) {
+	if s.e.SRS != nil && srs.Is(a) && (len(s.e.SRSDomains) == 0 || slices.Contains(s.e.SRSDomains, a.Domain())) {
+		f := s.e.SRS.Reverse(a, s.e.Now())
+		s.c.Tag = evidence.Tag{Standing: srsStanding[f.Standing], SRS: true, Address: f.Address}
+		return a, a
+	}
+	s.c.Tag = evidence.Tag{Standing: evidence.TagNone, Address: a}
+	if !strings.Contains(a.LocalKey(), "=") { // all forms have one
+		return a, a
+	}
+	ring := s.e.ring()
+	f := batv.Verify(ring, a, s.e.Now())
+	s.c.Tag = evidence.Tag{Standing: tagStanding[f.Standing], Address: f.Address}
+	switch {
+	case f.Scheme == batv.NoScheme:
+		return a, a
+	case f.Scheme == batv.Prvs && ring.Len() > 0:
+		return f.Address, f.Address
+	}
+	return f.Address, a
+}
+
+var tagStanding = map[batv.Standing]evidence.TagStanding{
+	batv.Untagged: evidence.TagNone, batv.Valid: evidence.TagValid, batv.Expired: evidence.TagExpired,
+	batv.Forged: evidence.TagForged, batv.UnknownKey: evidence.TagUnknownKey, batv.Foreign: evidence.TagForeign,
+}
+
+var srsStanding = map[srs.Standing]evidence.TagStanding{
+	srs.NotSRS: evidence.TagNone, srs.Valid: evidence.TagValid, srs.Expired: evidence.TagExpired,
+	srs.Forged: evidence.TagForged, srs.Malformed: evidence.TagForged,
+}
+
+// bare is a recipient without tag: whose sending a bounce must prove.
+func (s *Session) bare(a mail.Address) mail.Address {
+	if !strings.Contains(a.LocalKey(), "=") {
+		return a
+	}
+	return batv.Verify(s.e.ring(), a, s.e.Now()).Address
+}
+
+// tagged is the sender as it leaves: with a tag, where the domain wants one.
+func (s *Session) tagged() mail.ReversePath {
+	from := s.c.From
+	if !s.c.Leaves || from.IsNull() {
+		return from
+	}
+	d := s.e.domain(from.Address)
+	if d == nil || d.Guards.Tags == evidence.TagOff {
+		return from
+	}
+	a, _ := batv.Sign(s.e.ring(), from.Address, s.e.Now())
+	return mail.ReversePath{Address: a}
+}
