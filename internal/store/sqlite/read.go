@@ -18,17 +18,17 @@ func OpenRead(dir string) (*Store, error) {
 		return nil, err
 	}
 	if _, err := os.Stat(path); err != nil {
-		return nil, fmt.Errorf("the store of answers cannot be opened: %w", err)
+		return nil, fmt.Errorf("the store cannot be opened: %w", err)
 	}
 	db, err := sql.Open("sqlite", readDSN(path))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	db.SetMaxOpenConns(1) // a pragma belongs to the connection
-	s := &Store{db: db, path: path}
-	v, err := s.check()
-	if err == nil && v != version {
-		err = fmt.Errorf("its schema is %d, and %d is the one that can be read", v, version)
+	s := &Store{db: db, reading: db, path: path}
+	s.version, err = s.check()
+	if err == nil && (s.version < 1 || s.version > version) {
+		err = fmt.Errorf("its schema is %d, and %d is the newest that can be read", s.version, version)
 	}
 	if err != nil {
 		db.Close()

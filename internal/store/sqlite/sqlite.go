@@ -1,17 +1,20 @@
-// Package sqlite keeps the directory's answers over a restart, in one file of a
-// folder, with SQLite.
+// Package sqlite keeps over a restart what the daemon knows, in one file of a
+// folder, with SQLite: the directory's answers, the record of seen mail, the counts of
+// bounces, and the moments at which something began.
 //
-// The file is a cache: everything in it can be asked for again. So a damaged
+// The answers can be asked for again, and without the rest mail still flows: bounces are proven by
+// the other layers, and whoever waits for a time to pass waits anew. So a damaged
 // file is moved aside and reported, and the daemon starts with an empty one. A
-// file of a newer version of this program is not touched: Open fails.
+// file of a newer version of this program is not touched: Open fails. One of an older version is
+// brought up to date, all or nothing.
 //
 // # Limits
 //
 // One process uses the folder; others may read beside it (OpenRead). Where none uses it, and
 // one begins while another reads, that other may read half of the old and half of the new. The last second before a power cut may be lost
 // (the write-ahead log is not synced at each commit), the file stays sound.
-// Damage is looked for when the file is opened, not later; until the next start
-// a file damaged under the running daemon only fails to be written. The folder must
+// Damage is looked for when the file is opened, in the record of seen mail only after it was met; until the next start
+// a file damaged under the running daemon only fails to be written, or read. The folder must
 // be on a file system with working locks and shared memory: not on NFS.
 package sqlite
 
@@ -28,6 +31,8 @@ import (
 
 	"backstop/internal/directory"
 	"backstop/internal/evidence"
+	"backstop/internal/record"
+	"backstop/internal/tally"
 
 	driver "modernc.org/sqlite"
 	lib "modernc.org/sqlite/lib"
@@ -35,21 +40,6 @@ import (
 
 // FileName is the name of the file inside the folder.
 const FileName = "backstop.db"
-
-// version is the schema's; SQLite keeps it as user_version.
-const version = 1
-
-const schema = `
-CREATE TABLE answer (
-	source   TEXT    NOT NULL,
-	address  TEXT    NOT NULL,
-	standing INTEGER NOT NULL, -- 1 exists, 2 missing
-	at       INTEGER NOT NULL, -- when it was given, nanoseconds since 1970
-	life     INTEGER NOT NULL, -- how long a "missing" is fresh, nanoseconds
-	detail   TEXT    NOT NULL,
-	PRIMARY KEY (source, address)
-) WITHOUT ROWID;
-PRAGMA user_version = 1;`
 
 // Numbers that stand in the file for evidence.Standing, whose own may change.
 const (
@@ -60,13 +50,20 @@ const (
 // errDamaged: SQLite can read the file but finds it wrong.
 var errDamaged = errors.New("the file is damaged")
 
-// Store is a directory.Store.
+// Store is a directory.Store, a record.Store, a tally.Store and record.Moments.
 type Store struct {
-	db   *sql.DB
-	path string
+	db      *sql.DB
+	reading *sql.DB // connections that see what was committed, and wait for no writer
+	path    string
+	version int // of the schema; older than the program's only where the file is read alone
 }
 
-var _ directory.Store = (*Store)(nil)
+var (
+	_ directory.Store = (*Store)(nil)
+	_ record.Store    = (*Store)(nil)
+	_ record.Moments  = (*Store)(nil)
+	_ tally.Store     = (*Store)(nil)
+)
 
 // Open opens the store in the folder dir, and makes folder and file where they
 // are missing, for nobody else to read. A damaged file is moved aside, to its
@@ -87,7 +84,7 @@ func Open(dir string, log *slog.Logger) (*Store, error) {
 	if moveErr != nil {
 		return nil, fmt.Errorf("%s is damaged (%w) and cannot be moved aside: %w", path, err, moveErr)
 	}
-	log.Error("the store of answers was damaged; it was moved aside, and everything in it will be asked for again",
+	log.Error("the store was damaged; it was moved aside. Answers will be asked for again, and the record of seen mail begins anew",
 		"file", path, "moved_to", aside, "error", err)
 	return open(path)
 }
@@ -96,7 +93,7 @@ func open(path string) (*Store, error) {
 	// SQLite would make it readable for all; addresses are nobody else's business.
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("the store of answers cannot be opened: %w", err)
+		return nil, fmt.Errorf("the store cannot be opened: %w", err)
 	}
 	if err := f.Close(); err != nil {
 		return nil, err
@@ -111,49 +108,72 @@ func open(path string) (*Store, error) {
 		db.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	if s.reading, err = sql.Open("sqlite", dsn(path, "query_only(1)")); err != nil {
+		db.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	s.reading.SetMaxOpenConns(readers)
+	s.reading.SetMaxIdleConns(readers)
 	return s, nil
 }
 
-func dsn(path string) string {
-	u := url.URL{Scheme: "file", Path: path, RawQuery: url.Values{"_pragma": {
+// readers is how many look-ups are made at the same time.
+const readers = 4
+
+func dsn(path string, more ...string) string {
+	u := url.URL{Scheme: "file", Path: path, RawQuery: url.Values{"_pragma": append([]string{
 		"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(NORMAL)",
-	}}.Encode()}
+	}, more...)}.Encode()}
 	return u.String()
 }
 
-// check looks for damage, and says of which version the file is.
+// check looks for damage, and says of which version the file is. The record of seen mail may be so
+// large that reading it takes seconds, for which no mail would be taken. So it is looked at only when
+// damage was met before.
 func (s *Store) check() (v int, err error) {
-	var check string
-	if err := s.db.QueryRow("PRAGMA quick_check(1)").Scan(&check); err != nil {
+	if err := s.db.QueryRow("PRAGMA user_version").Scan(&v); err != nil {
 		return 0, err
 	}
-	if check != "ok" {
-		return 0, fmt.Errorf("%w: %s", errDamaged, check)
+	checks := []string{"PRAGMA quick_check(answer)", "PRAGMA quick_check(tally)", "PRAGMA quick_check(moment)"}
+	switch {
+	case s.suspect() || v < 1 || v > version:
+		checks = []string{"PRAGMA quick_check(1)"}
+	case v == 1:
+		checks = checks[:1]
 	}
-	err = s.db.QueryRow("PRAGMA user_version").Scan(&v)
-	return v, err
+	for _, c := range checks {
+		var said string
+		if err := s.db.QueryRow(c).Scan(&said); err != nil {
+			return 0, err
+		}
+		if said != "ok" {
+			return 0, fmt.Errorf("%w: %s", errDamaged, said)
+		}
+	}
+	return v, nil
 }
 
-// prepare checks the file and makes the table in a new one.
-func (s *Store) prepare() error {
-	v, err := s.check()
-	switch {
-	case err != nil:
+// suspectSuffix makes the name of an empty file beside the store: damage was met, so that the next start looks at all of it.
+const suspectSuffix = ".check"
+
+func (s *Store) suspect() bool {
+	_, err := os.Stat(s.path + suspectSuffix)
+	return err == nil
+}
+
+// suspected leaves word for the next start. Where even that cannot be written there is nothing more to be done.
+func (s *Store) suspected() {
+	if s.reading != s.db { // else it is read alone, and the folder another's
+		os.WriteFile(s.path+suspectSuffix, nil, 0o600)
+	}
+}
+
+// cleared takes the word back.
+func (s *Store) cleared() error {
+	if err := os.Remove(s.path + suspectSuffix); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
-	case v == version:
-		return nil
-	case v > version:
-		return fmt.Errorf("it was written by a newer version of backstop (schema %d, known is %d): use that version, or move the file away", v, version)
 	}
-	tx, err := s.db.Begin()
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback()
-	if _, err := tx.Exec(schema); err != nil {
-		return fmt.Errorf("the table cannot be made: %w", err)
-	}
-	return tx.Commit()
+	return nil
 }
 
 // damaged says whether the error is about the file's content.
@@ -169,10 +189,10 @@ func damaged(err error) bool {
 	return code == lib.SQLITE_CORRUPT || code == lib.SQLITE_NOTADB
 }
 
-// moveAside renames the file and the two that SQLite keeps beside it.
+// moveAside renames the file and those that are kept beside it.
 func moveAside(path string) (string, error) {
 	aside := path + ".damaged-" + time.Now().UTC().Format("20060102T150405.000000000")
-	for _, suffix := range []string{"-wal", "-shm", ""} {
+	for _, suffix := range []string{"-wal", "-shm", suspectSuffix, ""} {
 		if err := os.Rename(path+suffix, aside+suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return "", err
 		}
@@ -181,7 +201,7 @@ func moveAside(path string) (string, error) {
 }
 
 // Close closes the file.
-func (s *Store) Close() error { return s.db.Close() }
+func (s *Store) Close() error { return errors.Join(s.reading.Close(), s.db.Close()) }
 
 // Load calls f for each answer until f fails. The newest come first, so that a
 // reader with little room keeps those.
@@ -285,5 +305,9 @@ func (s *Store) Expire(ctx context.Context, exists, missing time.Time) error {
 }
 
 func (s *Store) failed(what string, err error) error {
-	return fmt.Errorf("the store of answers %s cannot be %s: %w", s.path, what, err)
+	if damaged(err) {
+		s.suspected()
+		err = fmt.Errorf("%w; the next start of backstop will move it aside", err)
+	}
+	return fmt.Errorf("the store %s cannot be %s: %w", s.path, what, err)
 }
