@@ -57,8 +57,6 @@ var floors = map[string]int{
 	"directory/list": 4, "directory/access": 4, "directory/callahead": 4, "store/sqlite": 4,
 	"directory/sqldir": 4, "directory/httpdir": 4, "directory/ldapdir": 4,
 	"directory/synced": 4,
-	// Who really sent a message: look-ups for the rules below.
-	"auth": 4,
 	// Who really sent it: asks the DNS, which is handed to it.
 	"auth": 4,
 	// The heart.
