@@ -104,11 +104,11 @@ func appendDomains(all []string, field []byte) []string {
 			break
 		}
 		rest = after
-		end := bytes.IndexAny(after, "<>,;:()\" \t\r\n")
-		if end < 0 {
-			end = len(after)
+		name := after[:min(len(after), maxName)] // nobody looks for its end in megabytes, "@" for "@"
+		if end := bytes.IndexAny(name, "@<>,;:()\" \t\r\n"); end >= 0 {
+			name = name[:end]
 		}
-		if d, err := foldName(string(after[:min(end, maxName)])); err == nil {
+		if d, err := foldName(string(name)); err == nil {
 			all = append(all, d)
 		}
 	}
