@@ -35,19 +35,30 @@ func (s *Session) recognise(m *holding) notice {
 	}
 	end, _ := m.header()
 	n := notice{Report: r, own: bounce.ReadHeader(m.mem[:end])}
-	n.from, _ = dmarc.FromDomain(m.mem[:end])
+	if s.c.Leaves || s.automatic(&n) { // of all other mail nobody asks
+		n.from, _ = dmarc.FromDomain(m.mem[:end])
+	}
 	return n
+}
+
+// automatic says that the message must prove what it answers. Of what comes in with a sender that is a
+// bounce only: whoever writes a receipt or an automatic reply under his own name answers for it himself.
+func (s *Session) automatic(n *notice) bool {
+	if s.c.Leaves {
+		return s.c.From.IsNull() || n.Automatic()
+	}
+	return s.c.From.IsNull() || n.Kind == bounce.Bounce
 }
 
 // askBounce finds out what the message proves, if it is such that must prove something.
 func (s *Session) askBounce(m *holding) {
 	n := s.recognise(m)
-	b := evidence.Bounce{Asked: true, Kind: n.Kind.String(), Clue: n.Clue.String()}
-	if s.c.Leaves {
-		b.Automatic = s.c.From.IsNull() || n.Automatic()
+	b := evidence.Bounce{Asked: true, Automatic: s.automatic(&n), Kind: n.Kind.String(), Clue: n.Clue.String()}
+	switch {
+	case !b.Automatic || len(s.rcpts) == 0:
+	case s.c.Leaves:
 		s.judgeOut(&n, &b)
-	} else {
-		b.Automatic = s.c.From.IsNull() || n.Kind == bounce.Bounce
+	default:
 		s.judgeIn(&n, &b)
 	}
 	s.c.Bounce, s.notice = b, n
@@ -56,9 +67,6 @@ func (s *Session) askBounce(m *holding) {
 // judgeIn looks for a proof that an incoming bounce answers mail of its recipients. The
 // layers are in the order of their cost; the first that proves it ends the search.
 func (s *Session) judgeIn(n *notice, b *evidence.Bounce) {
-	if !b.Automatic || len(s.rcpts) == 0 {
-		return
-	}
 	if b.Exempt = s.exempt(n); b.Exempt != "" {
 		return
 	}
@@ -90,7 +98,7 @@ func (s *Session) proveOurs(n *notice, to mail.Address, b *evidence.Bounce) evid
 	if tag.Standing == batv.Valid {
 		return evidence.ProofTag
 	}
-	if s.c.Tag.SRS && s.c.Tag.Standing == evidence.TagValid && len(s.rcpts) == 1 {
+	if t := s.reversed(to); t.Standing == evidence.TagValid {
 		return evidence.ProofSRS
 	}
 	who := tag.Address
@@ -133,7 +141,7 @@ func (s *Session) signedBy(n *notice, who mail.Address) (ok bool, why string) {
 	keys := s.e.publicKey(d)
 	sig, ok := dkim.VerifyReturned(n.Returned.Raw(), keys, s.e.Now())
 	switch {
-	case !ok && sig.Result == evidence.NotChecked:
+	case !ok && sig.Result <= evidence.None:
 		return false, "absent"
 	case !ok:
 		return false, sig.Result.String()
@@ -170,6 +178,9 @@ func (s *Session) exempt(n *notice) string {
 	if d == nil {
 		return ""
 	}
+	if !slices.ContainsFunc(s.rcpts, func(to mail.Address) bool { return to.Key() != d.BounceTo.Key() }) {
+		return "bounce_to" // what was kept from leaving comes in here, and must not be refused a second time
+	}
 	names := []string{n.from}
 	if !s.c.From.IsNull() {
 		names = append(names, s.c.From.Domain())
@@ -195,9 +206,6 @@ func (s *Session) exempt(n *notice) string {
 
 // judgeOut looks for a proof that each recipient of automatic mail that would leave really wrote.
 func (s *Session) judgeOut(n *notice, b *evidence.Bounce) {
-	if !b.Automatic || len(s.rcpts) == 0 {
-		return
-	}
 	b.Proof = evidence.NoProof
 	s.unproven = s.unproven[:0]
 	for _, to := range s.rcpts {

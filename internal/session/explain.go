@@ -210,6 +210,7 @@ func (s *Session) explainRcpt(to mail.Address, q *Question) verdict.Verdict {
 // file, so they are not held to CR LF.
 func (s *Session) judge(message []byte) verdict.Verdict {
 	s.c.Stage = evidence.StageData
+	s.settle()
 	message = bytes.ReplaceAll(bytes.ReplaceAll(message, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
 	m := &holding{mem: message, whole: true}
 	end, _ := m.header()

@@ -15,6 +15,7 @@ func (s *Session) Message(body io.Reader) verdict.Verdict {
 	start := s.e.Now()
 	s.c.Stage = evidence.StageData
 	s.c.Downstream = evidence.Answer{}
+	s.settle()
 	m := s.takeMessage(body)
 	defer m.release()
 	if v, over := s.gone(m); over {
@@ -43,6 +44,16 @@ func (s *Session) Message(body io.Reader) verdict.Verdict {
 		s.record(v, start)
 	}
 	return s.finish(v)
+}
+
+// settle lays down what holds for the message: the last recipient who was asked about may have been refused.
+func (s *Session) settle() {
+	if len(s.rcpts) > 0 {
+		s.c.To = s.rcpts[0]
+	}
+	if s.domain != nil && !s.c.Leaves {
+		s.c.Mode, s.c.Guards = s.domain.Mode, s.guards(s.domain)
+	}
 }
 
 // positive says that the message was taken.

@@ -48,9 +48,8 @@ func (s *Session) askSPF() {
 // looked up, hand the one that is handed on. The downstream keeps a tag of which we know
 // nothing: it may be its own.
 func (s *Session) untag(a mail.Address) (look, hand mail.Address) {
-	if s.e.SRS != nil && srs.Is(a) && (len(s.e.SRSDomains) == 0 || slices.Contains(s.e.SRSDomains, a.Domain())) {
-		f := s.e.SRS.Reverse(a, s.e.Now())
-		s.c.Tag = evidence.Tag{Standing: srsStanding[f.Standing], SRS: true, Address: f.Address}
+	if t := s.reversed(a); t.SRS {
+		s.c.Tag = t
 		return a, a
 	}
 	s.c.Tag = evidence.Tag{Standing: evidence.TagNone, Address: a}
@@ -67,6 +66,15 @@ func (s *Session) untag(a mail.Address) (look, hand mail.Address) {
 		return f.Address, f.Address
 	}
 	return f.Address, a
+}
+
+// reversed judges an SRS address that stands where ours do; of all others it says nothing.
+func (s *Session) reversed(a mail.Address) evidence.Tag {
+	if s.e.SRS == nil || !srs.Is(a) || len(s.e.SRSDomains) > 0 && !slices.Contains(s.e.SRSDomains, a.Domain()) {
+		return evidence.Tag{}
+	}
+	f := s.e.SRS.Reverse(a, s.e.Now())
+	return evidence.Tag{Standing: srsStanding[f.Standing], SRS: true, Address: f.Address}
 }
 
 var tagStanding = map[batv.Standing]evidence.TagStanding{

@@ -139,6 +139,7 @@ var (
 	replyInternal    = mail.MustReply(451, "4.3.0", "Temporary failure, reference")
 	replyRcptOK      = mail.MustReply(250, "2.1.5", "Ok")
 	replyMessageOK   = mail.MustReply(250, "2.0.0", "Ok: taken by the mail server of the recipient")
+	replyLeaves      = mail.MustReply(250, "2.0.0", "Ok: taken by the mail server that sends it on")
 	replyNo8Bit      = mail.MustReply(554, "5.6.3", "The mail server of this domain takes no 8-bit mail (RFC 6152)")
 	replyNoUTF8      = mail.MustReply(553, "5.6.7", "The mail server of this domain takes no internationalized mail (RFC 6531)")
 	replyNoBinary    = mail.MustReply(554, "5.6.1", "The mail server of this domain takes no binary mail (RFC 3030)")
@@ -157,6 +158,9 @@ func (r Rules) accepted(c *evidence.Case) mail.Reply {
 	case evidence.StageData:
 		if r.ShowDownstream && c.Final.Outcome == evidence.OutcomeAccepted {
 			return r.said(replyMessageOK, 250, mail.Status{Class: 2}, c.Final.Text)
+		}
+		if c.Leaves {
+			return replyLeaves
 		}
 		return replyMessageOK
 	}
