@@ -15,7 +15,9 @@ type authors struct {
 	domain string // the one that all have so far
 	angled bool   // this mailbox has an angle bracket, so what else it holds is a display name
 	inside bool   // between angle brackets
-	weak   string // "@ Work" outside them: a domain only if there are no angle brackets
+	weak   string // "Alice @ Work" outside them: a domain only if there are no angle brackets
+	begun  bool   // this mailbox has more than words, quoted strings and comments
+	quoted bool   // this mailbox has an @ in quotes, which is well in a display name only
 	doubt  string // why the field is ambiguous
 }
 
@@ -51,14 +53,16 @@ func (a *authors) read(v []byte) {
 		case c == '"':
 			end := a.skip(v, i, skipQuoted, "a quoted string")
 			before, i = v[i:end], end
+			a.quote(before)
 			continue
 		case c == '@':
+			a.begun = true
 			if bytes.IndexByte(before, '@') >= 0 || bytes.Contains(before, []byte("=?")) {
 				a.doubt = "there is an @ or an encoded word in a local part"
 			}
 			i = a.after(v, i+1)
 		case c == '<', c == '>':
-			a.inside, a.angled = c == '<', true
+			a.inside, a.angled, a.begun = c == '<', true, true
 			i++
 		case c == ',' || c == ';' || c == ':':
 			a.endMailbox()
@@ -70,12 +74,24 @@ func (a *authors) read(v []byte) {
 		case c == '\\' && (i+1 == len(v) || !isWord(v[i+1])), c < ' ', c == 0x7f:
 			a.doubt = "there is a control character, or a backslash outside quotes"
 		default: // ")", "[", "]", and a backslash as in DOMAIN\user
+			a.begun = true
 			i++
 		}
 		before = nil
 	}
 	a.inside = false
 	a.endMailbox()
+}
+
+// quote is at a quoted string. One with an address in it may stand at the head of a mailbox, as its display
+// name. Elsewhere some readers take it for the mailbox.
+func (a *authors) quote(s []byte) {
+	if bytes.IndexByte(s, '@') < 0 {
+		return
+	}
+	if a.quoted = true; a.begun && a.doubt == "" {
+		a.doubt = "there is an @ in quotes where no display name is"
+	}
 }
 
 // skip goes past a comment or quoted string that begins at i.
@@ -96,6 +112,7 @@ func (a *authors) skip(v []byte, i int, skipper func([]byte) int, what string) i
 // after reads the domain that begins at i, behind an "@", and returns where it ends. Comments and white space may stand
 // around its dots (RFC 5322, 4.4).
 func (a *authors) after(v []byte, i int) int {
+	apart := i < 2 || v[i-2] == ' ' || i == len(v) || v[i] == ' '
 	i = skipSpace(v, i)
 	if i < len(v) && v[i] == '[' {
 		end := bytes.IndexByte(v[i:], ']')
@@ -117,16 +134,28 @@ func (a *authors) after(v []byte, i int) int {
 		}
 		i = next
 	}
-	name := string(domain)
-	if !a.inside {
-		name = strings.TrimRight(name, "'!?*") // of a display name: 'alice@example.org' <alice@example.org>
-	}
-	if !a.inside && !strings.Contains(name, ".") {
-		a.addWeak(name)
+	a.behind(v, i)
+	if a.inside {
+		a.add(string(domain))
 		return i
 	}
-	a.add(name)
+	name := strings.TrimRight(string(domain), "'!?*") // of a display name: 'alice@example.org' <alice@example.org>
+	if apart && !strings.Contains(name, ".") {
+		a.addWeak(name)
+	} else {
+		a.add(name)
+	}
 	return i
+}
+
+// behind looks at what follows a domain that ends at i: what some readers would take for more of it is a doubt.
+func (a *authors) behind(v []byte, i int) {
+	if i < len(v) && strings.IndexByte("\"\\[", v[i]) >= 0 {
+		a.doubt = "there is no end of a domain"
+	}
+	if i = skipSpace(v, i); a.inside && i < len(v) && strings.IndexByte(">,:@", v[i]) < 0 {
+		a.doubt = "there is more than an address in angle brackets"
+	}
 }
 
 // add is one more domain that a reader could take for the author's.
@@ -164,7 +193,10 @@ func (a *authors) endMailbox() {
 	if a.weak != "" && !a.angled && a.doubt == "" {
 		a.add(a.weak)
 	}
-	a.weak, a.angled = "", false
+	if a.quoted && !a.angled && a.doubt == "" {
+		a.doubt = "there is an @ in quotes where no display name is"
+	}
+	a.weak, a.angled, a.begun, a.quoted = "", false, false, false
 }
 
 // encoded looks into encoded words (RFC 2047). They are display names; but some readers decode them before they look

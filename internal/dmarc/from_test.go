@@ -3,6 +3,7 @@ package dmarc_test
 import (
 	"bytes"
 	"errors"
+	netmail "net/mail"
 	"os"
 	"path/filepath"
 	"strings"
@@ -84,6 +85,10 @@ func TestFromDomain(t *testing.T) {
 		{"=?utf-8?Q?alice=40bank.example?= <x@example.org>", "example.org"},
 		{"=?utf-8?Q?Doe=2C_Alice?= <x@example.org>", "example.org"},
 		{"Sales @ Example <x@example.org>", "example.org"},
+		{"Sales @Example <x@example.org>", "example.org"},
+		{"alice@localhost, bob@localhost", "localhost"},
+		{`"alice@bank.example", Inc. <x@example.org>`, ambiguous},
+		{`"alice@bank.example" Inc. <x@example.org>`, "example.org"},
 		{"alice@example.org <alice@example.org>", "example.org"},
 		{"'alice@example.org' <alice@example.org>", "example.org"},
 		{"[mailto:alice@example.org] <alice@example.org>", "example.org"},
@@ -141,6 +146,16 @@ func TestFromDomainAttacks(t *testing.T) {
 		"x@evil.example..",
 		"x@" + strings.Repeat("é", 2000) + ".example",
 		"<@>", "@", "a@", "@@", "<a@@evil.example>",
+		// Found by holding what we read against Python's readers.
+		`<x@evil.example"<alice@bank.example>">`,
+		`<x@evil.example alice"<alice@bank.example>">`,
+		`x@evil.example "alice@bank.example"`,
+		`"alice@bank.example" x@evil.example`,
+		`>"alice@bank.example")<x@evil.example>`,
+		`x@evil "alice@bank.example",`,
+		`x@evil.example\.`,
+		`x@evil.example[192.0.2.1]`,
+		`alice@intranet<x@evil.example>`,
 	} {
 		if got := ask(t, "From: "+from+"\r\n"); got != ambiguous {
 			t.Errorf("From: %q is of %q", from, got)
@@ -165,6 +180,24 @@ func TestFromDomainAttacks(t *testing.T) {
 			t.Errorf("%q is of %q", header, got)
 		}
 	}
+}
+
+// Whatever is put together of what From fields are made of, nobody finds an author of another domain in it.
+func TestFromDomainPeer(t *testing.T) {
+	parts := rapid.SliceOfN(rapid.SampledFrom([]string{
+		"alice", "@", "example.org", "evil.example", "<", ">", "alice@example.org", "<alice@example.org>", "x@evil.example", "<x@evil.example>", ",", ";", ":",
+		"\"", "(", ")", "\\", ".", " ", "=?utf-8?q?=3Cx=40evil.example=3E?=", "[192.0.2.1]", "é", "Group:", "\t", "bücher.example",
+	}), 1, 12)
+	seen := 0
+	rapid.Check(t, func(rt *rapid.T) {
+		value := strings.Join(parts.Draw(rt, "parts"), "")
+		domain, err := dmarc.FromDomain([]byte("From:" + value + "\r\n"))
+		sameAsPeer(t, value, domain, err)
+		if err == nil {
+			seen++
+		}
+	})
+	t.Logf("%d had a domain", seen)
 }
 
 func TestFromDomainFields(t *testing.T) {
@@ -217,6 +250,7 @@ func TestFromDomainCorpus(t *testing.T) {
 			head, _, _ := bytes.Cut(raw, []byte("\n\n"))
 			domain, err := dmarc.FromDomain(head)
 			seen++
+			sameAsPeer(t, fromLine(head), domain, err)
 			if err != nil {
 				failed[err.Error()] = append(failed[err.Error()], folder+"/"+f.Name())
 				if from := fromLine(head); !errors.Is(err, dmarc.ErrNone) || strings.Contains(from, "@") {
@@ -233,6 +267,28 @@ func TestFromDomainCorpus(t *testing.T) {
 		t.Logf("%s: %d: %s", why, len(files), strings.Join(files, " "))
 	}
 	t.Logf("%d messages, %d without a domain", seen, n)
+}
+
+// sameAsPeer holds what was found against another reader, Go's own: where that one finds authors, each is of the
+// domain that we found, or we found the field ambiguous.
+func sameAsPeer(t *testing.T, value, domain string, err error) {
+	t.Helper()
+	if strings.ContainsAny(value, "\r\n") {
+		value = strings.Join(strings.FieldsFunc(value, func(r rune) bool { return r == '\r' || r == '\n' }), "")
+	}
+	all, peerErr := netmail.ParseAddressList(value)
+	if peerErr != nil {
+		return
+	}
+	for _, a := range all {
+		theirs, foldErr := mail.FoldDomain(a.Address[strings.LastIndexByte(a.Address, '@')+1:])
+		switch {
+		case err == nil && (foldErr != nil || theirs != domain):
+			t.Errorf("From:%q is of %q here and %q there", value, domain, a.Address)
+		case errors.Is(err, dmarc.ErrNone) && foldErr == nil && theirs[0] != '[':
+			t.Errorf("From:%q is of nobody here and %q there", value, a.Address)
+		}
+	}
 }
 
 // fromLine is the first From field with its folded lines, found without code of the package.
@@ -258,6 +314,9 @@ func FuzzFromDomain(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, header []byte) {
 		domain, err := dmarc.FromDomain(header)
+		if value, ok := bytes.CutPrefix(header, []byte("From:")); ok && !bytes.ContainsAny(value, "\r\n") {
+			sameAsPeer(t, string(value), domain, err)
+		}
 		if err != nil {
 			if domain != "" {
 				t.Fatalf("%q beside %v", domain, err)

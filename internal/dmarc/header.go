@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"iter"
 )
 
 // Errors of FromDomain.
@@ -33,12 +34,7 @@ func FromDomain(header []byte) (string, error) {
 // that begins with white space, a carriage return that ends a line alone.
 func fromField(header []byte) (value []byte, n int) {
 	in, first := false, true
-	for len(header) > 0 {
-		var line []byte
-		line, header = cutLine(header)
-		if len(line) == 0 {
-			continue
-		}
+	for line := range lines(header) {
 		if (line[0] == ' ' || line[0] == '\t') && !first {
 			if in && n == 1 {
 				value = append(value, line...)
@@ -56,17 +52,21 @@ func fromField(header []byte) (value []byte, n int) {
 	return value, n
 }
 
-// cutLine cuts the first line off; CR, LF and CRLF end one.
-func cutLine(b []byte) (line, rest []byte) {
-	i := bytes.IndexAny(b, "\r\n")
-	if i < 0 {
-		return b, nil
+// lines yields the lines that are not empty; LF, CRLF and CR end one.
+func lines(b []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for len(b) > 0 {
+			var whole []byte
+			whole, b, _ = bytes.Cut(b, []byte{'\n'})
+			for len(whole) > 0 {
+				var line []byte
+				line, whole, _ = bytes.Cut(whole, []byte{'\r'})
+				if len(line) > 0 && !yield(line) {
+					return
+				}
+			}
+		}
 	}
-	rest = b[i+1:]
-	if b[i] == '\r' && len(rest) > 0 && rest[0] == '\n' {
-		rest = rest[1:]
-	}
-	return b[:i], rest
 }
 
 // isFrom compares the printable ASCII of a field's name.
