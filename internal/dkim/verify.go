@@ -95,10 +95,17 @@ func (s *signature) rank(authors []string) int {
 	return best
 }
 
+// maxAts is how many "@" of a From field are looked behind.
+const maxAts = 100
+
 // appendDomains adds what stands behind each "@" of a field, as far as it is a domain, up to eight. It only
 // serves to choose among many signatures: whose From it is says DMARC.
 func appendDomains(all []string, field []byte) []string {
-	for rest := field; len(all) < 8; {
+	rest := field
+	for range maxAts {
+		if len(all) == 8 {
+			break
+		}
 		_, after, found := bytes.Cut(rest, []byte{'@'})
 		if !found {
 			break
