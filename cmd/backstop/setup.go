@@ -1,16 +1,12 @@
 package main
 
 import (
-	"errors"
-	"io/fs"
 	"net/netip"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"backstop/internal/guide"
-	"backstop/internal/mail"
 )
 
 func (a *app) setup() *cobra.Command {
@@ -20,26 +16,18 @@ func (a *app) setup() *cobra.Command {
 		Short: "Print what to switch on in the mail server behind, and what to configure here",
 		Long: "Prints the steps that make the server tell at RCPT who exists, with the names of this\n" +
 			"configuration where there is one, the matching part of the configuration, and how to\n" +
-			"test both. Nothing is changed.",
+			"test both. Nothing is changed. `setup dns` prints DNS records.",
 		Example:   "  backstop setup exchange --gateway 10.0.0.5\n  backstop setup domino --domain example.com",
 		Args:      wants(1, 1, "one product: "+strings.Join(guide.Products(), " or ")),
 		ValidArgs: guide.Products(),
 		RunE: func(c *cobra.Command, args []string) error {
-			p := guide.Place{Gateway: gateway}
-			var err error
-			if domain != "" {
-				if p.Domain, err = mail.FoldDomain(domain); err != nil {
-					return hint("--domain takes a name such as example.com", "%w", err)
-				}
+			p, err := a.place(domain, c.Flags().Changed("config"))
+			if err != nil {
+				return err
 			}
-			if gateway != "" {
+			if p.Gateway = gateway; gateway != "" {
 				if _, err := netip.ParseAddr(gateway); err != nil {
 					return hint("--gateway takes the IP address from which the server behind sees Backstop connect", "%q is no IP address", gateway)
-				}
-			}
-			if _, err := os.Stat(a.file); !errors.Is(err, fs.ErrNotExist) || c.Flags().Changed("config") {
-				if p.Config, err = a.load(); err != nil {
-					return err
 				}
 			}
 			g, err := guide.For(args[0], p)
@@ -53,6 +41,7 @@ func (a *app) setup() *cobra.Command {
 			return nil
 		},
 	}
+	c.AddCommand(a.setupDNS())
 	c.Flags().StringVar(&domain, "domain", "", "for this `DOMAIN` alone")
 	c.Flags().StringVar(&gateway, "gateway", "", "the IP `ADDRESS` from which the server behind sees Backstop connect")
 	return c
