@@ -61,6 +61,17 @@ func (a *app) printStatus(st daemon.Status, now time.Time) {
 	}
 	peers("downstream", st.Downstreams)
 	peers("source", st.Sources)
+	peers("dns", st.DNS)
+	if k := st.Keys; k != nil && k.Keys > 0 {
+		t.AppendRow(table.Row{"keys", k.Keys, "key " + k.Signs + " signs", k.Detail})
+	}
+	for _, d := range st.Tags {
+		what := ""
+		if d.Batv == "enforce" && now.Before(d.Due) {
+			what = "refuses nothing before " + d.Due.UTC().Format(time.RFC3339) + ": tags that are under way need their time"
+		}
+		t.AppendRow(table.Row{"batv", d.Domain, d.Batv, what})
+	}
 	t.AppendRow(table.Row{"sessions", st.Sessions, "open"})
 	t.AppendRow(table.Row{"remembered", fmt.Sprintf("%d exist, %d missing", st.Cache.Exists, st.Cache.Missing)})
 	for _, d := range st.Decisions {

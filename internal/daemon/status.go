@@ -22,6 +22,9 @@ type Status struct {
 	Sessions    int              `json:"sessions"`
 	Downstreams []PeerStatus     `json:"downstreams"`
 	Sources     []PeerStatus     `json:"sources"`
+	DNS         []PeerStatus     `json:"dns,omitempty"`
+	Keys        *KeyStatus       `json:"keys,omitempty"`
+	Tags        []TagStatus      `json:"tags,omitempty"`
 	Cache       CacheStatus      `json:"cache"`
 	Decisions   []metrics.Count  `json:"decisions"`
 	Log         journal.Stats    `json:"log"`
@@ -91,6 +94,7 @@ func (d *Daemon) Status() Status {
 		return a.Name == b.Name && a.State == b.State
 	})
 	st.Wrong = append(wrong(&st), s.emptyDomains()...)
+	d.trustStatus(s, &st)
 	return st
 }
 
@@ -142,5 +146,6 @@ func (d *Daemon) figures() metrics.State {
 		st.SourceBlind[c.Name()] = sourceStatus(c).State == "blind"
 	}
 	s.sourceFigures(&st, d.o.Now())
+	d.trustFigures(s, &st)
 	return st
 }

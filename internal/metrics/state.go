@@ -14,6 +14,8 @@ type State struct {
 	SourceAge     map[string]float64 // seconds since a copy was last known to be right
 	SourceHeld    map[string]bool    // a pull is held back because it would lose too many
 	LogDropped    uint64             // log lines lost since the start
+	DNSAsked      bool               // the DNS was asked anything yet
+	DNSUp         bool               // and one of its servers answers
 }
 
 // Watch sets the function that tells the state. It is called at each reading of
@@ -32,12 +34,13 @@ var (
 	sourceSize   = prometheus.NewDesc("backstop_source_entries", "Recipients of a listed or copied source.", []string{"source"}, nil)
 	sourceAge    = prometheus.NewDesc("backstop_source_age_seconds", "Seconds since a copied source was last known to be right.", []string{"source"}, nil)
 	sourceHeld   = prometheus.NewDesc("backstop_source_held", "1 when a pull is held back because it would lose too many recipients.", []string{"source"}, nil)
+	dnsUp        = prometheus.NewDesc("backstop_dns_up", "1 when a DNS server answers.", nil, nil)
 	logDropped   = prometheus.NewDesc("backstop_log_lines_dropped_total", "Log lines lost because they could not be written in time.", nil, nil)
 )
 
 // Describe is part of prometheus.Collector.
 func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{cacheEntries, downstreamUp, sourceBlind, sourceUp, sourceSize, sourceAge, sourceHeld, logDropped} {
+	for _, d := range []*prometheus.Desc{cacheEntries, downstreamUp, sourceBlind, sourceUp, sourceSize, sourceAge, sourceHeld, dnsUp, logDropped} {
 		ch <- d
 	}
 }
@@ -67,6 +70,9 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for name, age := range s.SourceAge {
 		gauge(sourceAge, age, name)
+	}
+	if s.DNSAsked {
+		gauge(dnsUp, truth(s.DNSUp))
 	}
 	ch <- prometheus.MustNewConstMetric(logDropped, prometheus.CounterValue, float64(s.LogDropped))
 }
