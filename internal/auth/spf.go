@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"backstop/internal/evidence"
@@ -29,7 +30,7 @@ func (c *Checker) SPF(ctx context.Context, client netip.Addr, helo string, from 
 			out.Detail = "the sender is null, and the HELO name is no domain"
 			return out
 		}
-		out.Domain, sender = folded, "postmaster@"+folded
+		out.Domain, sender = folded, "@"+folded
 	} else {
 		out.Domain, sender = from.Domain(), spfLocal(from.Address)+"@"+from.Domain()
 	}
@@ -43,8 +44,11 @@ func (c *Checker) SPF(ctx context.Context, client netip.Addr, helo string, from 
 	return out
 }
 
-// spf asks for the domain of the sender, LOCAL@DOMAIN.
+// spf asks for the domain of the sender, LOCAL@DOMAIN. Without a local part it is the postmaster (RFC 7208, 4.3).
 func (c *Checker) spf(ctx context.Context, client netip.Addr, helo, sender, domain string) (evidence.Result, string) {
+	if sender[0] == '@' {
+		sender = "postmaster" + sender
+	}
 	limited, cancel := context.WithTimeout(ctx, c.conf.SPFTime)
 	defer cancel()
 	dns := &spfResolver{under: c.conf.Resolver, v4: client.Is4()}
@@ -151,10 +155,7 @@ func spfWrong(err error) string {
 			return t.what
 		}
 	}
-	if err == nil {
-		return "it cannot be read"
-	}
-	return err.Error()
+	return fmt.Sprint(err) // of spfSyntax
 }
 
 // spfResolver is the DNS as the library needs it for one check.
@@ -200,9 +201,19 @@ func (s *spfResolver) note(err error) error {
 	return e
 }
 
+// LookupTXT fetches nothing but SPF records. An error of its own, about a record, is permanent to the library.
 func (s *spfResolver) LookupTXT(ctx context.Context, name string) ([]string, error) {
 	l, err := s.under.LookupTXT(ctx, fitted(name))
-	return l, s.note(err)
+	if err != nil {
+		return nil, s.note(err)
+	}
+	l = slices.DeleteFunc(l, func(txt string) bool { return !isSPF(txt) })
+	if len(l) == 1 {
+		if err := spfSyntax(l[0]); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
 }
 
 func (s *spfResolver) LookupMX(ctx context.Context, name string) ([]*net.MX, error) {
