@@ -18,7 +18,7 @@ type Input struct {
 
 // Evaluate weighs a message for which there is a record. It passes if SPF or a DKIM signature passed for a domain
 // that is aligned with From (RFC 7489, 3.1). It fails only if everything that could have made it pass was seen: a
-// temporary error there is TempError, and SPF that nobody checked is NotChecked.
+// temporary error there, and SPF that nobody checked, is TempError.
 func Evaluate(in Input) evidence.DMARC {
 	d := evidence.DMARC{Domain: in.From, Policy: in.Record.Policy}
 	if in.OfOrg {
@@ -60,7 +60,7 @@ func weigh(in Input) (evidence.Result, string) {
 	case unknown != "":
 		return evidence.TempError, "SPF or DKIM could not be checked now for " + clean(unknown)
 	case in.SPF.Result == evidence.NotChecked:
-		return evidence.NotChecked, "SPF was not checked"
+		return evidence.TempError, "SPF was not checked"
 	case other != "":
 		return evidence.Fail, "what passed is for " + clean(other) + ", which is not aligned with " + in.From
 	}

@@ -69,7 +69,7 @@ func TestEvaluate(t *testing.T) {
 		{"DKIM temporary, SPF passes", relaxed, "example.org", spf(pass, "example.org"), []evidence.Signature{signed(temp, "example.org")}, pass, ""},
 		{"temporary of another", relaxed, "example.org", spf(temp, "x.test"), []evidence.Signature{signed(temp, "y.test")}, fail, "neither"},
 		{"temporary of a subdomain, strictly", strict, "example.org", spf(temp, "a.example.org"), nil, fail, "neither"},
-		{"SPF not checked", relaxed, "example.org", spf(evidence.NotChecked, ""), []evidence.Signature{signed(fail, "example.org")}, evidence.NotChecked, "not checked"},
+		{"SPF not checked", relaxed, "example.org", spf(evidence.NotChecked, ""), []evidence.Signature{signed(fail, "example.org")}, temp, "not checked"},
 		{"SPF not checked, DKIM passes", relaxed, "example.org", spf(evidence.NotChecked, ""), []evidence.Signature{signed(pass, "example.org")}, pass, ""},
 	} {
 		got := dmarc.Evaluate(dmarc.Input{From: tc.from, Record: tc.record, SPF: tc.spf, DKIM: tc.dkim})
@@ -156,7 +156,7 @@ func TestEvaluateProperties(t *testing.T) {
 			count(s.Result, mine(s.Domain, in.Record.StrictDKIM))
 		}
 		got := dmarc.Evaluate(in)
-		if (got.Result == evidence.Pass) != (passes > 0) || got.Result == evidence.Fail && unclear {
+		if (got.Result == evidence.Pass) != (passes > 0) || got.Result == evidence.Fail && unclear || got.Result == evidence.NotChecked {
 			t.Fatalf("%+v is %+v", in, got)
 		}
 	})
