@@ -23,6 +23,9 @@ import (
 // controlTimeout bounds one question to the running daemon, which answers from memory.
 const controlTimeout = 10 * time.Second
 
+// errNoDaemon: nobody answers on the socket.
+var errNoDaemon = errors.New("no daemon is running")
+
 // control asks the running daemon through the socket in its state folder.
 type control struct {
 	state  string // the folder
@@ -72,7 +75,7 @@ func (c *control) ask(ctx context.Context, method, path string, query url.Values
 	resp, err := c.client.Do(req)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return hint("start it with `backstop serve`, or name its folder with --state DIR", "no daemon is running with its state in %s", c.state)
+		return hint("start it with `backstop serve`, or name its folder with --state DIR", "%w with its state in %s", errNoDaemon, c.state)
 	case errors.Is(err, fs.ErrPermission):
 		return hint("ask as the user who runs the daemon, or as root", "the daemon's socket in %s may not be opened by this user", c.state)
 	case err != nil:

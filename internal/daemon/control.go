@@ -69,6 +69,7 @@ func (d *Daemon) startControl(s *setup) error {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, d.Status()) })
+	mux.HandleFunc("GET /bounces", d.serveBounces)
 	mux.HandleFunc("GET /directory/stat", d.serveStat)
 	mux.HandleFunc("POST /directory/forget", d.serveForget)
 	mux.HandleFunc("POST /directory/sync", d.serveSync)
