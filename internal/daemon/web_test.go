@@ -40,7 +40,7 @@ func TestMetricsHealthStatus(t *testing.T) {
 	asked := mailtest.NewMock(t, mailtest.Script{Users: []string{"alice"}})
 	state := filepath.Join(mailtest.Dir(t), "state")
 	g := start(t, fmt.Sprintf("state = %q\n[panel]\nlisten = \"127.0.0.1:0\"\n", state)+
-		relayTo("smtp://"+m.Addr(), `listen = ["127.0.0.1:0"]`, `recipients = ["callahead:smtp://`+asked.Addr()+`"]`))
+		relayTo("smtp://"+m.Addr(), `listen = ["127.0.0.1:0"]`, `recipients = ["callahead:smtp://`+asked.Addr()+`"]`+"\nspf = \"off\"\ndmarc = \"off\""))
 	k := open(t, g.addr)
 	send(t, k, "ann@sender.example", "alice@example.com", hello("counted"), "250")
 	rcpt(t, k, "ghost@example.com", missing)
