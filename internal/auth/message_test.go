@@ -28,16 +28,16 @@ type world struct {
 	check *auth.Checker
 }
 
-func newWorld(t *testing.T, zone string, c auth.Config) world {
+// newWorld starts one; patience is how long the resolver waits for an answer.
+func newWorld(t *testing.T, zone string, patience time.Duration) world {
 	t.Helper()
 	d := mailtest.StartDNS(t, zone)
-	r, err := resolver.New(resolver.Config{Servers: []netip.AddrPort{d.Addr()}, Timeout: 100 * time.Millisecond, Tries: 1})
+	r, err := resolver.New(resolver.Config{Servers: []netip.AddrPort{d.Addr()}, Timeout: patience, Tries: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.Close)
-	c.Resolver = r
-	return world{dns: d, check: auth.New(c)}
+	return world{dns: d, check: auth.New(auth.Config{Resolver: r})}
 }
 
 func sender(t testing.TB, s string) mail.ReversePath {
@@ -86,7 +86,7 @@ mail.none.test           A 192.0.2.1
 `
 
 func TestDMARC(t *testing.T) {
-	w := newWorld(t, dmarcZone, auth.Config{})
+	w := newWorld(t, dmarcZone, enough)
 	deep := strings.Repeat("a.", 40)
 	const (
 		pass, fail, none, perm      = evidence.Pass, evidence.Fail, evidence.None, evidence.PermError
@@ -150,7 +150,7 @@ func TestDMARCLookups(t *testing.T) {
 		"a@x.test, b@y.test": 0,
 		"":                   0,
 	} {
-		w := newWorld(t, dmarcZone, auth.Config{})
+		w := newWorld(t, dmarcZone, enough)
 		w.dmarc(t, from, "")
 		if n := w.dns.Asked(""); n != want {
 			t.Errorf("From: %s costs %d look-ups, want %d", from, n, want)
@@ -160,7 +160,7 @@ func TestDMARCLookups(t *testing.T) {
 
 // pct is a share of the messages.
 func TestDMARCShare(t *testing.T) {
-	w := newWorld(t, `_dmarc.half.test TXT "v=DMARC1; p=reject; pct=50"`, auth.Config{})
+	w := newWorld(t, `_dmarc.half.test TXT "v=DMARC1; p=reject; pct=50"`, enough)
 	var counts [4]int
 	for range 1000 {
 		counts[w.dmarc(t, "a@half.test", "").Policy]++
@@ -171,11 +171,25 @@ func TestDMARCShare(t *testing.T) {
 	}
 }
 
-// faults are the ways in which a server does not answer, and what they come to.
-var faults = map[string]struct {
+// fault is what a server does, and whether nothing can be found out then.
+type fault struct {
 	fault     mailtest.DNSFault
 	temporary bool
-}{
+}
+
+// enough is how long the resolver waits where an answer will come.
+const enough = 10 * time.Second
+
+// patience is short where no answer will come.
+func (f fault) patience() time.Duration {
+	if f.temporary {
+		return 100 * time.Millisecond
+	}
+	return enough
+}
+
+// faults are the ways in which a server does not answer, and what they come to.
+var faults = map[string]fault{
 	"SERVFAIL":        {mailtest.DNSServFail, true},
 	"REFUSED":         {mailtest.DNSRefused, true},
 	"lame":            {mailtest.DNSLame, true},
@@ -193,7 +207,7 @@ func TestDMARCFaults(t *testing.T) {
 	for name, f := range faults {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, dmarcZone, auth.Config{})
+			w := newWorld(t, dmarcZone, f.patience())
 			w.dns.Fail("_dmarc.example.org", f.fault)
 			w.dns.Fail("_dmarc.own.example.org", f.fault)
 			gone := f.fault == mailtest.DNSNXDomain || f.fault == mailtest.DNSNoData
@@ -272,7 +286,7 @@ func TestDKIM(t *testing.T) {
 	first, record1 := signer(t, "example.org", "s1", false)
 	second, record2 := signer(t, "mail.example.org", "s2", true)
 	stranger, _ := signer(t, "list.test", "s3", false)
-	w := newWorld(t, dmarcZone+record1+record2, auth.Config{})
+	w := newWorld(t, dmarcZone+record1+record2, enough)
 
 	header, body := signed(t, "alice@example.org", first, second, stranger)
 	found := w.dkim(t, header, body)
@@ -330,7 +344,7 @@ func TestDKIMFaults(t *testing.T) {
 	for name, f := range faults {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, dmarcZone+record, auth.Config{})
+			w := newWorld(t, dmarcZone+record, f.patience())
 			w.dns.Fail("s1._domainkey.example.org", f.fault)
 			signature, dmarc := evidence.Pass, evidence.Pass
 			switch {
