@@ -30,6 +30,9 @@ func OpenRead(dir string) (*Store, error) {
 	if err == nil && (s.version < 1 || s.version > version) {
 		err = fmt.Errorf("its schema is %d, and %d is the newest that can be read", s.version, version)
 	}
+	if err == nil && s.version > 1 {
+		s.has, err = db.Prepare(hasRecord)
+	}
 	if err != nil {
 		db.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)

@@ -67,11 +67,11 @@ func (s *Store) change(ctx context.Context, statement string, n int, args func(i
 
 // HasRecord says whether there is a record of that day or a later one.
 func (s *Store) HasRecord(ctx context.Context, kind record.Kind, key [16]byte, since time.Time) (bool, error) {
-	if s.version < 2 {
+	if s.has == nil {
 		return false, nil
 	}
 	var found bool
-	if err := s.reading.QueryRowContext(ctx, hasRecord, tally.DayOf(since), int(kind), key[:]).Scan(&found); err != nil {
+	if err := s.has.QueryRowContext(ctx, tally.DayOf(since), int(kind), key[:]).Scan(&found); err != nil {
 		return false, s.failed("read", err)
 	}
 	return found, nil

@@ -54,6 +54,7 @@ var errDamaged = errors.New("the file is damaged")
 type Store struct {
 	db      *sql.DB
 	reading *sql.DB // connections that see what was committed, and wait for no writer
+	has     *sql.Stmt // hasRecord, read once: reading it takes as long as answering it; nil before version 2
 	path    string
 	version int // of the schema; older than the program's only where the file is read alone
 }
@@ -114,6 +115,10 @@ func open(path string) (*Store, error) {
 	}
 	s.reading.SetMaxOpenConns(readers)
 	s.reading.SetMaxIdleConns(readers)
+	if s.has, err = s.reading.Prepare(hasRecord); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
 	return s, nil
 }
 
