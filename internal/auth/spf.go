@@ -71,10 +71,17 @@ func unaskable(client netip.Addr, domain string) string {
 		return "the sender has no domain"
 	case domain[0] == '[':
 		return "an address literal has no record"
+	case isAddress(domain):
+		return "an address is no domain"
 	case !strings.Contains(domain, "."):
 		return "a name without a dot has no record (RFC 7208, 4.3)"
 	}
 	return ""
+}
+
+func isAddress(s string) bool {
+	_, err := netip.ParseAddr(s)
+	return err == nil
 }
 
 // spfLocal is the local part that a macro may put into a name. The library takes what follows the

@@ -86,6 +86,7 @@ func TestSPF(t *testing.T) {
 		{"192.0.2.1", "example.com", "", evidence.Pass, "example.com", "permits"},
 		{"198.51.100.1", "Example.COM.", "", evidence.Fail, "example.com", "may not"},
 		{"198.51.100.1", "[198.51.100.1]", "", evidence.None, "[198.51.100.1]", "literal"},
+		{"198.51.100.1", "198.51.100.1", "", evidence.None, "198.51.100.1", "no domain"},
 		{"198.51.100.1", "localhost", "", evidence.None, "localhost", "without a dot"},
 		{"198.51.100.1", "", "", evidence.None, "", "no domain"},
 		{"198.51.100.1", "not a name", "", evidence.None, "", "no domain"},
@@ -300,4 +301,30 @@ func FuzzSPF(f *testing.F) {
 			t.Errorf("%+v of what is no record", got)
 		}
 	})
+}
+
+// BenchmarkSPF: what SPF adds to a message whose sender's records are known already.
+func BenchmarkSPF(b *testing.B) {
+	d := mailtest.StartDNS(b, spfZone)
+	r, err := resolver.New(resolver.Config{Servers: []netip.AddrPort{d.Addr()}, Timeout: mailtest.Patience})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer r.Close()
+	c := New(Config{Resolver: r})
+	client := netip.MustParseAddr("192.0.2.1")
+	for _, domain := range []string{"example.com", "mx.example.com"} {
+		b.Run(domain, func(b *testing.B) {
+			from, err := mail.ParseAddress("a@" + domain)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if got := c.SPF(b.Context(), client, "h.example.org", mail.ReversePath{Address: from}); got.Result != evidence.Pass {
+					b.Fatalf("%+v", got)
+				}
+			}
+		})
+	}
 }

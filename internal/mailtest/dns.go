@@ -40,6 +40,8 @@ const (
 	DNSLowerCase                     // the question is repeated in small letters, as some old servers do
 	DNSLoop                          // a CNAME record that leads back to itself by way of another
 	DNSOtherOwner                    // the records in the answer are of another name
+	DNSHalfChain                     // a CNAME record is told and not followed
+	DNSFlood                         // over UDP a hundred answers with wrong ids; whole over TCP
 )
 
 // DNSQuery is one question that a DNS server was asked.

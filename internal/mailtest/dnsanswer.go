@@ -58,7 +58,7 @@ func (d *DNS) note(network string, q *dns.Msg) (DNSFault, chan struct{}) {
 
 func (d *DNS) overTCP(w dns.ResponseWriter, q *dns.Msg, fault DNSFault) {
 	switch fault {
-	case DNSTruncated:
+	case DNSTruncated, DNSFlood:
 		w.WriteMsg(d.answer(q, DNSWell))
 	case DNSTruncatedDeaf:
 		w.Close()
@@ -100,6 +100,12 @@ func (d *DNS) misbehave(w dns.ResponseWriter, q *dns.Msg, fault DNSFault) {
 		d.spoof(w, q)
 	case DNSLowerCase:
 		m.Question[0].Name = strings.ToLower(m.Question[0].Name)
+	case DNSFlood:
+		for range 100 {
+			m.Id++
+			w.WriteMsg(m)
+		}
+		return
 	}
 	if _, udp := w.RemoteAddr().(*net.UDPAddr); udp {
 		m.Truncate(takes(q))
@@ -169,6 +175,9 @@ func (d *DNS) answer(q *dns.Msg, fault DNSFault) *dns.Msg {
 		d.fill(m, name, qtype)
 	default:
 		d.fill(m, name, qtype)
+	}
+	if fault == DNSHalfChain && len(m.Answer) > 1 {
+		m.Answer, m.Ns, m.Rcode = m.Answer[:1], nil, dns.RcodeSuccess
 	}
 	if fault == DNSOtherOwner {
 		for _, rr := range m.Answer {

@@ -123,7 +123,7 @@ func follow(m *dns.Msg, q question) (answer, error) {
 	}
 	if found {
 		if len(a.texts)+len(a.addrs) == 0 {
-			a.none = "its records hold no name"
+			a.none = "its records hold nothing that can be used"
 		}
 		return a, nil
 	}
@@ -156,7 +156,7 @@ func (a *answer) take(rr dns.RR) {
 			a.addrs = append(a.addrs, ip)
 		}
 	case *dns.AAAA:
-		if ip, ok := netip.AddrFromSlice(rr.AAAA.To16()); ok {
+		if ip, ok := netip.AddrFromSlice(rr.AAAA.To16()); ok && !ip.Is4In6() { // that would be taken for one of an A record
 			a.addrs = append(a.addrs, ip)
 		}
 	}
@@ -199,6 +199,8 @@ func (a answer) nothing(m *dns.Msg, name string, aliased bool) (answer, error) {
 		}
 	}
 	switch {
+	case !m.RecursionAvailable && !m.Authoritative:
+		return answer{}, errLame
 	case m.Rcode == dns.RcodeNameError:
 	case name == "": // a record without its data
 		return answer{}, errUnrelated
@@ -207,8 +209,6 @@ func (a answer) nothing(m *dns.Msg, name string, aliased bool) (answer, error) {
 		return a, nil
 	case len(m.Answer) > 0:
 		return answer{}, errUnrelated
-	case !m.RecursionAvailable && !m.Authoritative:
-		return answer{}, errLame
 	}
 	a.ttl = 0
 	return a, nil

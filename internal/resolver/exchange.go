@@ -200,8 +200,12 @@ func (r *Resolver) probe() {
 		ended := make(chan struct{}, len(list))
 		for _, s := range list {
 			go func() {
-				if _, err := r.askOnce(s.addr, question{".", dns.TypeNS}, way{plain: true}); spoke(err) {
+				_, err := r.askOnce(s.addr, question{".", dns.TypeNS}, way{plain: true})
+				if spoke(err) {
 					r.gate.heard()
+				}
+				if err == nil || ofName(err) {
+					r.servers.well(s) // it was the name
 				}
 				ended <- struct{}{}
 			}()

@@ -250,6 +250,9 @@ func (r *Resolver) lookup(ctx context.Context, name string, kind uint16) (answer
 		r.hits.Add(1)
 		return k.tell(name)
 	}
+	if ctx.Err() != nil {
+		return answer{}, gone(ctx, name)
+	}
 	f, why := r.join(q)
 	if why != "" {
 		return answer{}, &net.DNSError{Err: why, Name: shown(name), IsTemporary: true}
@@ -258,9 +261,14 @@ func (r *Resolver) lookup(ctx context.Context, name string, kind uint16) (answer
 	case <-f.done:
 		return f.kept.tell(name)
 	case <-ctx.Done():
-		return answer{}, &net.DNSError{UnwrapErr: ctx.Err(), Err: "nobody waits for the answer any more: " + ctx.Err().Error(), Name: shown(name),
-			IsTimeout: ctx.Err() == context.DeadlineExceeded, IsTemporary: true}
+		return answer{}, gone(ctx, name)
 	}
+}
+
+// gone says that whoever asked waits no more. The question goes on: the answer is kept for the next one.
+func gone(ctx context.Context, name string) *net.DNSError {
+	return &net.DNSError{UnwrapErr: ctx.Err(), Err: "nobody waits for the answer any more: " + ctx.Err().Error(), Name: shown(name),
+		IsTimeout: ctx.Err() == context.DeadlineExceeded, IsTemporary: true}
 }
 
 // fresh is what the cache has of the question.

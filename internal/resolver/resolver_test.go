@@ -219,6 +219,7 @@ func TestBadServers(t *testing.T) {
 		{"lower case", mailtest.DNSLowerCase, "well"},
 		{"loop", mailtest.DNSLoop, "temporary"},
 		{"other owner", mailtest.DNSOtherOwner, "temporary"},
+		{"flood", mailtest.DNSFlood, "well"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -245,6 +246,25 @@ func TestBadServers(t *testing.T) {
 				t.Errorf("with a good one behind it: %q %v", l, err)
 			}
 		})
+	}
+}
+
+// TestHalfChains: where a server does not follow an alias to its end, we do, and not for ever.
+func TestHalfChains(t *testing.T) {
+	var z strings.Builder
+	for i := range 30 {
+		fmt.Fprintf(&z, "%d.example.com CNAME %d.example.com.\n", i, i+1)
+	}
+	d := mailtest.StartDNS(t, z.String()+"30.example.com TXT end")
+	d.Fail("", mailtest.DNSHalfChain)
+	r, _ := asks(t, late, d)
+	if l, err := r.LookupTXT(t.Context(), "20.example.com"); err != nil || len(l) != 1 {
+		t.Errorf("%q %v", l, err)
+	}
+	d.Forget()
+	_, err := r.LookupTXT(t.Context(), "0.example.com")
+	if wantKind(t, "a long chain", err, "temporary"); d.Asked("") > maxChain {
+		t.Errorf("asked %d times", d.Asked(""))
 	}
 }
 
@@ -381,6 +401,9 @@ func TestAskedOnce(t *testing.T) {
 	if wantKind(t, "left", err, "temporary"); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
+	if _, err := r.LookupTXT(gone, "unasked.example.com"); !errors.Is(err, context.Canceled) || d.Asked("unasked.example.com") != 0 {
+		t.Errorf("%v, asked %d times", err, d.Asked("unasked.example.com"))
+	}
 	expired, end := context.WithDeadline(t.Context(), time.Unix(1, 0))
 	defer end()
 	_, err = r.LookupTXT(expired, "example.com")
@@ -413,4 +436,44 @@ func TestNew(t *testing.T) {
 	if _, err := New(Config{Servers: []netip.AddrPort{{}}}); err == nil {
 		t.Error("no error")
 	}
+}
+
+// TestManyAtOnce: more questions than may be under way wait for each other.
+func TestManyAtOnce(t *testing.T) {
+	d := mailtest.StartDNS(t, "*.example.com TXT x")
+	r, _ := asks(t, late, d)
+	var all sync.WaitGroup
+	for i := range 3 * maxFlights {
+		all.Go(func() {
+			if _, err := r.LookupTXT(t.Context(), fmt.Sprintf("%d.example.com", i/2)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if n := d.Asked(""); n < 3*maxFlights/2 {
+		t.Errorf("asked %d times", n)
+	}
+}
+
+// BenchmarkLookup: an answer that is known, and one that is asked for on the loopback.
+func BenchmarkLookup(b *testing.B) {
+	d := mailtest.StartDNS(b, "*.example.com TXT \"v=spf1 -all\"")
+	r, err := New(Config{Servers: []netip.AddrPort{d.Addr()}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer r.Close()
+	b.Run("known", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			r.LookupTXT(b.Context(), "a.example.com")
+		}
+	})
+	b.Run("asked", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			r.LookupTXT(b.Context(), fmt.Sprintf("%d.example.com", i))
+		}
+	})
 }
