@@ -37,7 +37,7 @@ type canonicaliser struct {
 	relaxed bool
 	sums    []*bodyHash
 	out     []byte // canonical octets on their way to the hashes
-	cr      bool   // the last octet was CR: a line end, if LF follows
+	cr      bool   // the last piece ended in CR: a line end, if LF follows
 	wsp     bool   // relaxed: white space, which counts if the line goes on
 	crlfs   int64  // line ends, which count if the body goes on
 	any     bool   // something was written
@@ -73,17 +73,19 @@ func (c *canonicaliser) write(p []byte) {
 		if c.cr {
 			c.cr = false
 			if b == '\n' {
-				c.wsp = false
-				c.crlfs++
+				c.lineEnd()
 				i++
 				continue
 			}
 			c.text(lineEnds[:1])
 		}
 		switch {
-		case b == '\r':
+		case b == '\r' && i+1 == len(p):
 			c.cr = true
 			i++
+		case b == '\r' && p[i+1] == '\n':
+			c.lineEnd()
+			i += 2
 		case c.relaxed && (b == ' ' || b == '\t'):
 			c.wsp = true
 			i++
@@ -93,6 +95,11 @@ func (c *canonicaliser) write(p []byte) {
 			i = end
 		}
 	}
+}
+
+func (c *canonicaliser) lineEnd() {
+	c.wsp = false
+	c.crlfs++
 }
 
 // run is how many octets at the beginning of p are the same in the canonical form. The first one is; the
@@ -106,10 +113,14 @@ func (c *canonicaliser) run(p []byte) int {
 				return len(p)
 			}
 			i += n
-			if i+2 >= len(p) || p[i+1] != '\n' || p[i+2] == '\r' {
+			switch {
+			case i+1 < len(p) && p[i+1] != '\n':
+				i++ // an octet like any other
+			case i+2 < len(p) && p[i+2] != '\r':
+				i += 3
+			default:
 				return i
 			}
-			i += 3
 		}
 	}
 	i := 1
@@ -121,6 +132,8 @@ func (c *canonicaliser) run(p []byte) int {
 			i += 2
 		case b == '\r' && i+2 < len(p) && p[i+1] == '\n' && p[i+2] > ' ':
 			i += 3
+		case b == '\r' && i+1 < len(p) && p[i+1] != '\n':
+			i++
 		default:
 			return i
 		}

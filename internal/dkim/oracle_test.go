@@ -154,7 +154,7 @@ func TestMsgauth(t *testing.T) {
 		}
 		signed += 2
 		// One octet of the whole is another: whoever passes it, both do.
-		message := []byte(out.String())
+		message := bytes.Clone(out.Bytes())
 		i := rapid.IntRange(0, len(message)-1).Draw(t, "place")
 		if old := message[i]; old != '\r' && old != '\n' && !strings.ContainsRune(" \t=", rune(old)) { // white space may change, and padding go
 			message[i] = rapid.SampledFrom([]byte("aZ9 \t.-_=")).Draw(t, "octet")
@@ -174,7 +174,7 @@ func TestMsgauth(t *testing.T) {
 // TestDebian: opendkim and python3-dkim pass what we sign, and we pass what they sign, with both algorithms and all four
 // canonicalisations; and none passes what was changed.
 func TestDebian(t *testing.T) {
-	const n = 40
+	const n = 20
 	programs := map[string]struct {
 		verify func(testing.TB, map[string]string, ...string) []string
 		sign   func(testing.TB, rig.DKIMSigner, ...string) []string

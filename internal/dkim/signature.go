@@ -99,6 +99,9 @@ func parseSignature(f *field) *signature {
 		s.malformed("b=: %v", err)
 	} else if len(s.b) == 0 {
 		s.malformed("b= is empty")
+	} else if len(s.b) > MaxRSA/8 {
+		s.malformed("b= has %d octets, more than a key of %d bits makes", len(s.b), MaxRSA)
+		s.b = nil
 	}
 	s.bFrom, s.bTo = begin+1+b.from, begin+1+b.to
 	return s
@@ -119,6 +122,7 @@ func (s *signature) parseNames(list tags) {
 			s.malformed("s=%.60q is no selector", sel.value)
 		}
 	}
+	s.Domain, s.Selector = strings.Clone(s.Domain), strings.Clone(s.Selector) // so that the field itself is not kept
 	if len(s.Selector)+len(between)+len(s.Domain) > maxName {
 		s.malformed("s= and d= are too long together for a name in the DNS")
 	}
@@ -137,7 +141,7 @@ func (s *signature) parseIdentity(list tags) {
 	} else if !within(domain, s.Domain) {
 		s.malformed("i=%.60q is not of d= (RFC 6376, 6.1.1)", i.value)
 	}
-	s.identity = domain
+	s.identity = strings.Clone(domain)
 }
 
 // within says whether a domain is the other one or below it.

@@ -250,7 +250,7 @@ func TestRSASizes(t *testing.T) {
 		bits   int
 		want   evidence.Result
 		detail string
-	}{{768, evidence.PermError, "768 bits"}, {1024, evidence.Pass, ""}, {2048, evidence.Pass, ""}, {4096, evidence.Pass, ""}, {4104, evidence.PermError, "4104 bits"}} {
+	}{{768, evidence.PermError, "768 bits"}, {1024, evidence.Pass, ""}, {2048, evidence.Pass, ""}, {4096, evidence.Pass, ""}, {4104, evidence.PermError, "b= has 513 octets"}} {
 		key := rsaKey(t, tc.bits)
 		pkix, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
 		if err != nil {
@@ -262,6 +262,9 @@ func TestRSASizes(t *testing.T) {
 			got := check(field+sampleHeader, sampleBody, z.lookup, noon, 100)
 			if got[0].Result != tc.want || !strings.Contains(got[0].Detail, tc.detail) {
 				t.Errorf("%d bits: %+v", tc.bits, got)
+			}
+			if _, err := parseRecord(z["s._domainkey.example.org"][0], algRSA); (err == nil) != (tc.want == evidence.Pass) || err != nil && !strings.Contains(err.Error(), fmt.Sprint(tc.bits, " bits")) {
+				t.Errorf("the record of %d bits: %v", tc.bits, err)
 			}
 		}
 	}
@@ -408,6 +411,35 @@ func TestMany(t *testing.T) {
 	}
 	if n := len(v.bodies[0].sums) + len(v.bodies[1].sums); n != 1 {
 		t.Errorf("the body is hashed %d times", n)
+	}
+}
+
+// TestMonsters: whatever a megabyte of header holds, it is gone through once.
+func TestMonsters(t *testing.T) {
+	field := func(h, b string) string {
+		return "DKIM-Signature: " + strings.Replace(usual, "h=from", "h=from"+h, 1) + "; bh=" + strings.Repeat("A", 43) + "=; b=" + b + "\r\n"
+	}
+	for name, tc := range map[string]struct {
+		header  string
+		results int
+	}{
+		"many names signed":      {strings.Repeat(field(strings.Repeat(":x", 50000), "AA=="), 8), 8},
+		"many names, many there": {field(strings.Repeat(":x", 100000), "AA==") + strings.Repeat("x:\r\n", 100000), 1},
+		"many empty":             {strings.Repeat("DKIM-Signature:\r\n", 50000), 8},
+		"many":                   {strings.Repeat(field("", "AA=="), 5000), 8},
+		"many authors":           {"From: " + strings.Repeat("a@b.c,", 100000) + "\r\n" + strings.Repeat(field("", "AA=="), 500), 8},
+		"many From":              {strings.Repeat("From: @\r\n", 50000) + strings.Repeat(field("", "AA=="), 500), 8},
+		"long b":                 {field("", strings.Repeat("A", 1<<20)), 1},
+		"many tags":              {"DKIM-Signature: " + strings.Repeat("a=b;", 1<<18) + "\r\n", 1},
+		"no tags":                {"DKIM-Signature: " + strings.Repeat(";", 1<<20) + "\r\n", 1},
+		"folded":                 {"DKIM-Signature: " + strings.Repeat("\r\n ", 1<<18) + "\r\n", 1},
+	} {
+		v := NewVerifier([]byte(tc.header))
+		all := v.Verify(t.Context(), zone{}.lookup, noon)
+		if len(all) != tc.results {
+			t.Errorf("%s: %d results", name, len(all))
+		}
+		sane(t, all)
 	}
 }
 
