@@ -133,7 +133,7 @@ func (a *app) keysList() *cobra.Command {
 
 func (a *app) printKeys(list []keyInfo, now time.Time) {
 	if len(list) == 0 {
-		a.printf("there are no keys yet; `backstop keys new` makes one, and so does the daemon when it starts\n")
+		a.printf("there are no keys yet; `backstop keys new` makes one, and so does the daemon when it needs one\n")
 		return
 	}
 	t := a.table("key", "made", "")
