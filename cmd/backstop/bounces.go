@@ -89,7 +89,7 @@ func (a *app) printBounces(r daemon.BounceReport) {
 		return
 	}
 	a.printf("bounces and other automatic mail%s since %s\n\nin, to your users:\n", of, r.Since)
-	t := a.table("domain", "kind", "proven", "unproven", "exempt", "refused", "deferred", "proven by")
+	t := a.table("domain", "kind", "proven", "unproven", "exempt", "refused", "unknown", "proven by")
 	for _, row := range r.In.Rows {
 		t.AppendRow(table.Row{row.Domain, row.Kind, row.Proven, row.Unproven, row.Exempt, row.Refused, row.Unknown, counts(row.By)})
 	}
@@ -97,7 +97,7 @@ func (a *app) printBounces(r daemon.BounceReport) {
 	a.printWords(r.In.Words)
 	a.printSenders(r.In.Senders)
 	a.printf("\nout, from your servers:\n")
-	t = a.table("domain", "server", "proven", "left unproven", "redirected", "refused", "deferred", "unproven were", "proven by")
+	t = a.table("domain", "server", "proven", "left unproven", "redirected", "refused", "unknown", "unproven were", "proven by")
 	for _, row := range r.Out.Rows {
 		t.AppendRow(table.Row{row.Domain, row.Server, row.Proven, row.Unproven, row.Redirected, row.Refused, row.Unknown, counts(row.Kinds), counts(row.By)})
 	}

@@ -48,9 +48,9 @@ func TestBouncesOfAFolder(t *testing.T) {
 	want := `bounces and other automatic mail since DAY
 
 in, to your users:
-domain       kind     proven  unproven  exempt  refused  deferred  proven by
-example.com  bounce       12        41       0        0         0  seal 12
-example.com  receipt       0         3       0        0         0
+domain       kind     proven  unproven  exempt  refused  unknown  proven by
+example.com  bounce       12        41       0        0        0  seal 12
+example.com  receipt       0         3       0        0        0
 - enforcing would have refused 44 messages in 7 days; among them are 3 receipts, which people may miss
 - these look legitimate, by the domain in their From: friend.example.org (3 receipts); name in bounces_exempt whom you know
 
@@ -60,8 +60,8 @@ unproven or refused, by the domain in From:
   (none)               1  bounce 1
 
 out, from your servers:
-domain       server    proven  left unproven  redirected  refused  deferred  unproven were  proven by
-example.com  10.0.0.7       0              0         312        0         0  bounce 312
+domain       server    proven  left unproven  redirected  refused  unknown  unproven were  proven by
+example.com  10.0.0.7       0              0         312        0        0  bounce 312
 - 10.0.0.7 (example.com) sent 312 bounces to people who never wrote, as far as anything proves (312 went to bounce_to): it accepts unknown users. Make it refuse them at RCPT, or let Backstop ask it
 `
 	code, got, said := runMain(t, "bounces", "--state", state)

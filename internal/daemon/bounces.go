@@ -44,7 +44,7 @@ type BounceInRow struct {
 	Unproven uint64            `json:"unproven"`     // and passed
 	Exempt   uint64            `json:"exempt"`
 	Refused  uint64            `json:"refused"`
-	Unknown  uint64            `json:"unknown"` // could not be judged, and was deferred
+	Unknown  uint64            `json:"unknown"` // could not be judged
 }
 
 // BounceSender is where unproven mail says that it comes from.

@@ -66,14 +66,14 @@ func TestBounceReport(t *testing.T) {
 	}{
 		{"", `enforcing would have refused 42 messages in 7 days; among them are 3 receipts, which people may miss
 these look legitimate, by the domain in their From: friend.example.org (3 receipts and 1 bounce); name in bounces_exempt whom you know
-1 message was deferred because the record of seen mail could not be read: the log says why`,
+1 message could not be judged, because the record of seen mail could not be read: the log says why`,
 			`10.0.0.7 (example.com) sent 310 bounces and 2 automatic replies to people who never wrote, as far as anything proves (2 left, 300 went to bounce_to, 10 refused): it accepts unknown users. Make it refuse them at RCPT, or let Backstop ask it
 other servers (example.org) sent 1 automatic reply to people who never wrote, as far as anything proves (1 left): switch such answers off there, at least to mail from outside
-1 message was deferred because the record of seen mail could not be read: the log says why`, 3},
+1 message could not be judged, because the record of seen mail could not be read: the log says why`, 3},
 		{"example.org", `5 messages were refused in 7 days, and nothing passed unproven
-1 message was deferred because the record of seen mail could not be read: the log says why`,
+1 message could not be judged, because the record of seen mail could not be read: the log says why`,
 			`other servers (example.org) sent 1 automatic reply to people who never wrote, as far as anything proves (1 left): switch such answers off there, at least to mail from outside
-1 message was deferred because the record of seen mail could not be read: the log says why`, 1},
+1 message could not be judged, because the record of seen mail could not be read: the log says why`, 1},
 		{"example.net", "no bounce and no other automatic mail came in within 7 days", "no server of yours sent automatic mail through Backstop within 7 days", 0},
 	} {
 		r, err := daemon.ReadBounces(t.Context(), state, 7, tt.domain, summer)

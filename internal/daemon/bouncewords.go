@@ -77,15 +77,15 @@ func (r *BounceReport) wordsIn() []string {
 	if who := r.likelySenders(); who != "" {
 		words = append(words, "these look legitimate, by the domain in their From: "+who+"; name in bounces_exempt whom you know")
 	}
-	return append(words, deferredWords(unknown)...)
+	return append(words, unknownWords(unknown)...)
 }
 
-// deferredWords: what could not be judged says something about the gateway.
-func deferredWords(n uint64) []string {
+// unknownWords: what could not be judged says something about the gateway.
+func unknownWords(n uint64) []string {
 	if n == 0 {
 		return nil
 	}
-	return []string{several(n, "message was", "messages were") + " deferred because the record of seen mail could not be read: the log says why"}
+	return []string{several(n, "message", "messages") + " could not be judged, because the record of seen mail could not be read: the log says why"}
 }
 
 // likelySenders names the domains of which some unproven mail looks legitimate.
@@ -133,7 +133,7 @@ func (r *BounceReport) wordsOut() []string {
 	case len(words) == 0 && proven > 0:
 		words = append(words, "all that left was written to people who had written")
 	}
-	return append(words, deferredWords(unknown)...)
+	return append(words, unknownWords(unknown)...)
 }
 
 func (r *BounceOutRow) words() string {

@@ -42,7 +42,7 @@ const (
 	Exempt     = "exempt"     // nothing proved it, and an exemption excused it
 	Refused    = "refused"    // nothing proved it
 	Redirected = "redirected" // nothing proved it, and it went to bounce_to
-	Unknown    = "unknown"    // the record could not be read, so that the sender was asked to come again
+	Unknown    = "unknown"    // the record could not be read
 )
 
 // Others stands for what is not told apart: a domain, or a sender.

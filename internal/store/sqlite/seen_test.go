@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"backstop/internal/directory"
 	"backstop/internal/evidence"
 	"backstop/internal/mail"
 	"backstop/internal/record"
@@ -348,84 +347,6 @@ func TestRecordOverARestart(t *testing.T) {
 	}
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// TestDamagedRecords: the record is not looked at when the file is opened, so that damage is met
-// later. The next start looks at everything.
-func TestDamagedRecords(t *testing.T) {
-	dir := t.TempDir()
-	s := mustOpen(t, dir)
-	var many []record.Entry
-	for i := range 5000 {
-		e := rec(record.Sent, byte(i), noon)
-		e.Key[3], e.Key[4] = byte(i>>8), byte(i)
-		many = append(many, e)
-	}
-	if err := errors.Join(s.Save(t.Context(), []directory.Entry{entry("ann@example.com", evidence.Exists, noon)}), s.SaveRecords(t.Context(), many), s.Close()); err != nil {
-		t.Fatal(err)
-	}
-	whole, err := os.ReadFile(s.path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := len(whole) - 4*4096; i < len(whole); i++ {
-		whole[i] = byte(i * 7)
-	}
-	if err := os.WriteFile(s.path, whole, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s = mustOpen(t, dir)
-	if got := addresses(load(t, s)); got != "ann@example.com" {
-		t.Errorf("%q", got)
-	}
-	met := 0
-	for _, e := range many {
-		if _, err := s.HasRecord(t.Context(), e.Kind, e.Key, noon); err != nil {
-			met++
-			if !damaged(err) || !strings.Contains(err.Error(), "the next start") {
-				t.Fatalf("%v", err)
-			}
-		}
-	}
-	if met == 0 {
-		t.Fatal("the damage is nowhere to be met")
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	before := folder(t, dir)
-	if _, err := OpenRead(dir); err == nil || !damaged(err) {
-		t.Errorf("read alone: %v", err)
-	}
-	if folder(t, dir) != before {
-		t.Error("who reads alone changed the folder")
-	}
-	s = mustOpen(t, dir)
-	has(t, s, many[0], noon, false)
-	if err := s.SaveRecords(t.Context(), many); err != nil {
-		t.Errorf("the new file: %v", err)
-	}
-	if aside, err := filepath.Glob(s.path + ".damaged-*"); err != nil || len(aside) == 0 || s.suspect() {
-		t.Errorf("no file was moved aside: %v", err)
-	}
-}
-
-// TestFalseAlarm: word of damage that is not there is taken back.
-func TestFalseAlarm(t *testing.T) {
-	dir := t.TempDir()
-	s := mustOpen(t, dir)
-	if err := s.SaveRecords(t.Context(), []record.Entry{rec(record.Sent, 1, noon)}); err != nil {
-		t.Fatal(err)
-	}
-	s.suspected()
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	s = mustOpen(t, dir)
-	has(t, s, rec(record.Sent, 1, noon), noon, true)
-	if s.suspect() {
-		t.Error("the word stays")
 	}
 }
 

@@ -53,7 +53,7 @@ var errDamaged = errors.New("the file is damaged")
 // Store is a directory.Store, a record.Store, a tally.Store and record.Moments.
 type Store struct {
 	db      *sql.DB
-	reading *sql.DB // connections that see what was committed, and wait for no writer
+	reading *sql.DB   // connections that see what was committed, and wait for no writer
 	has     *sql.Stmt // hasRecord, read once: reading it takes as long as answering it; nil before version 2
 	path    string
 	version int // of the schema; older than the program's only where the file is read alone
