@@ -85,13 +85,13 @@ func mechanism(name, rest string) string {
 			return "takes no argument"
 		}
 		return ""
-	case "include", "exists":
-		return domainSpec(strings.TrimPrefix(rest, ":"))
-	case "ptr":
-		if rest == "" {
+	case "include", "exists", "ptr":
+		switch {
+		case rest == "" && name == "ptr":
 			return ""
-		}
-		if rest[0] != ':' {
+		case rest == "":
+			return "lacks a domain"
+		case rest[0] != ':':
 			return "takes no network"
 		}
 		return domainSpec(rest[1:])
@@ -234,8 +234,8 @@ func macro(s string) bool {
 		return false
 	}
 	rest := strings.TrimLeft(s[1:], "0123456789")
-	if digits := s[1 : len(s)-len(rest)]; digits != "" && strings.Trim(digits, "0") == "" {
-		return false
+	if digits := s[1 : len(s)-len(rest)]; digits != "" && strings.Trim(digits, "0") == "" || len(digits) > 3 {
+		return false // no name has more labels
 	}
 	if rest != "" && (rest[0] == 'r' || rest[0] == 'R') {
 		rest = rest[1:]
