@@ -60,10 +60,8 @@ func DNS(p Place) (Zone, error) {
 				continue
 			}
 			z.Domains = append(z.Domains, name)
-			if name == d.Name {
-				if err := z.addKeys(d); err != nil {
-					return Zone{}, err
-				}
+			if err := z.addKeys(d, name); err != nil {
+				return Zone{}, err
 			}
 			z.add(Record{Domain: name, Kind: "spf", Name: name, Text: "v=spf1 mx ~all", Example: true, About: aboutSPF})
 			z.add(Record{Domain: name, Kind: "dmarc", Name: "_dmarc." + name, Text: "v=DMARC1; p=none; rua=mailto:postmaster@" + name, Example: true, About: aboutDMARC})
@@ -75,9 +73,10 @@ func DNS(p Place) (Zone, error) {
 	return z, nil
 }
 
-func (z *Zone) addKeys(d *config.Domain) error {
+// addKeys adds the records of a domain's keys under one of its names: mail is signed for the name in its From.
+func (z *Zone) addKeys(d *config.Domain, domain string) error {
 	for _, k := range d.DKIM {
-		name, text, err := dkim.Key{Domain: d.Name, Selector: k.Selector, Private: k.Key}.Record()
+		name, text, err := dkim.Key{Domain: domain, Selector: k.Selector, Private: k.Key}.Record()
 		if err != nil {
 			return fmt.Errorf("%s: %w", k.File, err)
 		}
@@ -85,7 +84,7 @@ func (z *Zone) addKeys(d *config.Domain) error {
 		if !k.Sign {
 			about = aboutPublish
 		}
-		z.add(Record{Domain: d.Name, Kind: "dkim", Name: name, Text: text, About: "The key in " + k.File + ". " + about})
+		z.add(Record{Domain: domain, Kind: "dkim", Name: name, Text: text, About: "The key in " + k.File + ". " + about})
 	}
 	return nil
 }

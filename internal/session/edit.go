@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"backstop/internal/authres"
@@ -126,7 +127,7 @@ func (s *Session) sign(m *holding) []byte {
 	if m.err != nil {
 		return nil
 	}
-	signing := dkim.NewSigning(m.mem[:end], d.Sign, s.e.Now())
+	signing := dkim.NewSigning(m.mem[:end], s.e.signingKeys(d, name), s.e.Now())
 	if err := m.copyTo(signing, m.bodyAt(end)); err != nil {
 		m.noRoom(err)
 		return nil
@@ -139,6 +140,19 @@ func (s *Session) sign(m *holding) []byte {
 	return b
 }
 
+// signingKeys are a domain's, for the name in a From. An alias signs for itself, so that the signature
+// aligns (RFC 7489, 3.1.1); a name below the domain aligns with it.
+func (e *Engine) signingKeys(d *Domain, name string) []dkim.Key {
+	if name == d.Route.Name || e.Table.Find(name) == nil {
+		return d.Sign
+	}
+	keys := slices.Clone(d.Sign)
+	for i := range keys {
+		keys[i].Domain = name
+	}
+	return keys
+}
+
 // inbound says what becomes of a field of a message that comes in: whether it is taken out, and what stands in its place.
 func (s *Session) inbound(f []byte) (instead []byte, out bool) {
 	switch {
@@ -146,10 +160,8 @@ func (s *Session) inbound(f []byte) (instead []byte, out bool) {
 		return nil, true
 	case named(f, seal.SealName):
 		return foreign(f), true
-	case named(f, "Authentication-Results"):
-		return nil, authres.Claims(f, s.e.Hostname)
 	}
-	return nil, false
+	return nil, authres.Claims(f, s.e.Hostname) // also under a name that some reader takes for it
 }
 
 // foreign keeps a seal of somebody else's under another name, if it has the form of one.
