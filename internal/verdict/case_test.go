@@ -62,7 +62,7 @@ func play(t *testing.T, in string, decided map[string]bool) string {
 	t.Helper()
 	c, rules, table := parseCase(t, in)
 	if table != nil {
-		return tabulate(t, rules, c, table)
+		return table(rules, c)
 	}
 	c.Mode = evidence.Enforce
 	enforced := show(rules, c, decided)
@@ -97,34 +97,41 @@ func show(rules verdict.Rules, c evidence.Case, decided map[string]bool) string 
 
 // parseCase reads what is known: a line for each command, and indented what others said of it.
 //
-//	door explain
-//	client 192.0.2.10 (early, blocked, too many, abuse)
+//	door explain (leaves)
+//	client 192.0.2.10 (early, blocked, too many, abuse, not listed)
 //	helo mx.sender.example
 //	mail <ann@sender.example>
 //	rcpt bob@example.org (not ours, nobody looked, no domain, other route, must accept, second)
 //	  policy: refused by /etc/mail/access:7: 550 5.7.1 go away (after client or mail)
 //	  directory: exists (list:people, 2s ago, stale, blind): detail
 //	  downstream: refused at rcpt: 550 5.1.1 no such user (missing)
-//	data (12345 octets, 3 received, through here before, too big, bare CR, bare LF, NUL, long line)
+//	data (12345 octets, 3 received, through here before, too big, long head, bare CR, bare LF, NUL, long line)
 //	  final: accepted at message: 250 2.0.0 queued
 //	show downstream
-//	every downstream answer | every final answer
-func parseCase(t *testing.T, in string) (evidence.Case, verdict.Rules, func(*evidence.Case, evidence.Answer)) {
+//	every downstream answer | every final answer | another table of variants
+//
+// and the lines of parseGuard.
+func parseCase(t *testing.T, in string) (evidence.Case, verdict.Rules, func(verdict.Rules, evidence.Case) string) {
 	t.Helper()
 	c := evidence.Case{Door: evidence.DoorSMTP}
 	rules := verdict.Rules{MaxReceived: 50}
-	var table func(*evidence.Case, evidence.Answer)
+	var table func(verdict.Rules, evidence.Case) string
 	for _, line := range strings.Split(in, "\n") {
 		line = strings.TrimSpace(line)
+		if parseGuard(t, &c, line) {
+			continue
+		}
 		word, rest, _ := strings.Cut(line, " ")
 		arg, notes := cutNotes(rest)
 		switch word {
 		case "", "#":
 		case "door":
 			c.Door = doorNamed(t, arg)
+			c.Leaves = c.Door == evidence.DoorOutbound || notes["leaves"]
 		case "client":
 			c.Client.Addr = netip.MustParseAddr(arg)
 			c.Early, c.Blocked, c.TooMany, c.Abuse = notes["early"], notes["blocked"], notes["too many"], notes["abuse"]
+			c.NotListed = notes["not listed"]
 		case "helo":
 			c.Stage, c.Client.Helo = evidence.StageHelo, arg
 		case "mail":
@@ -152,15 +159,28 @@ func parseCase(t *testing.T, in string) (evidence.Case, verdict.Rules, func(*evi
 		case "show":
 			rules.ShowDownstream = true
 		case "every":
-			table = func(c *evidence.Case, a evidence.Answer) { c.Downstream = a }
-			if strings.HasPrefix(rest, "final") {
-				table = func(c *evidence.Case, a evidence.Answer) { c.Final = a }
-			}
+			table = tableNamed(t, rest)
 		default:
 			t.Fatalf("a case does not know %q", line)
 		}
 	}
 	return c, rules, table
+}
+
+func tableNamed(t *testing.T, name string) func(verdict.Rules, evidence.Case) string {
+	t.Helper()
+	var set func(*evidence.Case, evidence.Answer)
+	switch {
+	case strings.HasPrefix(name, "final"):
+		set = func(c *evidence.Case, a evidence.Answer) { c.Final = a }
+	case strings.HasPrefix(name, "downstream"):
+		set = func(c *evidence.Case, a evidence.Answer) { c.Downstream = a }
+	case len(variants(name, evidence.Case{})) > 0:
+		return func(r verdict.Rules, c evidence.Case) string { return tabulateVariants(r, variants(name, c)) }
+	default:
+		t.Fatalf("no table is called %q", name)
+	}
+	return func(r verdict.Rules, c evidence.Case) string { return tabulate(t, r, c, set) }
 }
 
 // cutNotes takes "(one, two)" off the end of a line.
@@ -310,7 +330,7 @@ func parseAnswer(t *testing.T, s string) evidence.Answer {
 
 func parseMessage(m *evidence.Message, notes map[string]bool) {
 	m.Read = true
-	m.TooBig, m.OurName = notes["too big"], notes["through here before"]
+	m.TooBig, m.OurName, m.LongHead = notes["too big"], notes["through here before"], notes["long head"]
 	for name, f := range map[string]evidence.Fault{
 		"bare CR": evidence.FaultBareCR, "bare LF": evidence.FaultBareLF, "NUL": evidence.FaultNUL, "long line": evidence.FaultLongLine,
 	} {

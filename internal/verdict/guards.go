@@ -45,7 +45,8 @@ func senderOrHelo(c *evidence.Case) string {
 
 // recipientTag refuses what nobody can have been given: a tag with wrong digits under the null sender,
 // and an SRS address that nobody here made. All else is for the message to show: who only asks
-// whether the recipient exists (a callback) writes to the plain address.
+// whether the recipient exists (a callback) writes to the plain address. As long as tags are not due
+// there may be some that another signer made whose place we took.
 func (r Rules) recipientTag(c *evidence.Case) finding {
 	if c.Leaves {
 		return finding{}
@@ -56,7 +57,7 @@ func (r Rules) recipientTag(c *evidence.Case) finding {
 		f = refuse(replyTag)
 	case !t.SRS && t.Standing == evidence.TagForged && c.FromGiven && c.From.IsNull() && c.Guards.Tags >= evidence.TagWatch:
 		f = refuse(replyTag)
-		f.noted = c.Guards.Tags != evidence.TagEnforce
+		f.noted = c.Guards.Tags != evidence.TagEnforce || !c.Guards.TagsDue
 	}
 	return f.about(c.To.String())
 }

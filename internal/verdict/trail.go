@@ -53,7 +53,7 @@ func describe(r Rule, c *evidence.Case) string {
 	case SenderForged:
 		return describeSender(c)
 	case SenderSPF:
-		return choose(c.Guards.SPF == evidence.CheckRefuse, describeSPF(&c.SPF), "a fail is not refused for this recipient")
+		return describeSenderSPF(c)
 	case RecipientTag:
 		return describeTag(&c.Tag)
 	case RelayDenied:
@@ -74,7 +74,7 @@ func describe(r Rule, c *evidence.Case) string {
 	case RecipientMissing, RecipientUnverified:
 		return describeDirectory(c)
 	case OtherRoute:
-		return choose(c.OtherRoute == evidence.Yes, "another downstream", "same downstream")
+		return choose(c.OtherRoute == evidence.Yes, "another downstream, or a domain that judges messages otherwise", "same downstream")
 	case DownstreamRecipient:
 		if !c.Door.Delivers() {
 			return "not asked: nothing is delivered here"
@@ -82,7 +82,7 @@ func describe(r Rule, c *evidence.Case) string {
 		return describeAnswer(c.Downstream)
 	case MessageSize:
 		if c.Message.LongHead {
-			return "the header has no end"
+			return "the header is too long"
 		}
 		return choose(c.Message.TooBig, "too large", fmt.Sprintf("%d octets", c.Message.Size))
 	case MessageLines:
@@ -90,9 +90,9 @@ func describe(r Rule, c *evidence.Case) string {
 	case MessageLoop:
 		return fmt.Sprintf("%d Received headers%s", c.Message.Received, choose(c.Message.OurName, ", one of this gateway for the same recipient, or too many", ""))
 	case BounceNotOurs:
-		return choose(c.Leaves, "it leaves", describeBounce(&c.Bounce))
+		return choose(c.Leaves, "mail that goes out", describeBounce(&c.Bounce))
 	case BounceUnproven:
-		return choose(!c.Leaves, "it comes in", describeBounce(&c.Bounce))
+		return describeUnproven(c)
 	case DMARC:
 		return describeDMARC(c)
 	case DownstreamMessage, DownstreamSilent:

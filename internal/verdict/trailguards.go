@@ -14,14 +14,28 @@ func describeSender(c *evidence.Case) string {
 	switch {
 	case c.From.IsNull():
 		return "null sender"
+	case c.Leaves && c.SenderPolicy.Word == evidence.NothingSaid:
+		return "our own servers may claim any domain"
 	case c.Claim.Domain == "" || c.SenderPolicy.Word != evidence.NothingSaid:
 		return s
 	case !c.Claim.Refuse:
-		return "claims " + c.Claim.Domain + ", which anybody may"
+		return "sender in " + c.Claim.Domain + ", which anybody may claim"
 	case c.Claim.Exempt != "":
-		return "may claim " + c.Claim.Domain + " (" + c.Claim.Exempt + ")"
+		return "sender in " + c.Claim.Domain + ", allowed by " + c.Claim.Exempt
 	}
-	return "claims " + c.Claim.Domain + " from outside; " + describeSPF(&c.SPF)
+	return "sender in " + c.Claim.Domain + " from outside; " + describeSPF(&c.SPF)
+}
+
+func describeSenderSPF(c *evidence.Case) string {
+	switch {
+	case c.Leaves:
+		return "not asked of our own servers"
+	case c.Guards.SPF != evidence.CheckRefuse:
+		return "a fail is not refused here"
+	case c.Claim.Exempt != "":
+		return "not asked, exempt by " + c.Claim.Exempt
+	}
+	return describeSPF(&c.SPF)
 }
 
 func describeSPF(p *evidence.SPF) string {
@@ -40,8 +54,10 @@ func describeDMARC(c *evidence.Case) string {
 	switch {
 	case c.Leaves:
 		return "not asked of our own servers"
+	case d.Result == evidence.NotChecked && c.Claim.Exempt != "":
+		return "DMARC not asked, exempt by " + c.Claim.Exempt
 	case d.Result == evidence.NotChecked:
-		return "not asked"
+		return "DMARC not asked"
 	}
 	s := "DMARC " + d.Result.String()
 	if d.Domain != "" {
@@ -60,7 +76,11 @@ func describeTag(t *evidence.Tag) string {
 	case evidence.TagNone:
 		return "no tag"
 	}
-	return choose(t.SRS, "SRS address, ", "tag, ") + t.Standing.String() + "; meant is " + t.Address.String()
+	s := choose(t.SRS, "SRS address: ", "tag: ") + t.Standing.String()
+	if !t.Address.IsZero() {
+		s += ", for " + t.Address.String()
+	}
+	return s
 }
 
 func describeBounce(b *evidence.Bounce) string {
@@ -73,18 +93,30 @@ func describeBounce(b *evidence.Bounce) string {
 	}
 	switch {
 	case !b.Automatic:
-		return s
+		return s + ", has nothing to prove"
 	case b.Exempt != "":
 		s += ", exempt by " + b.Exempt
 	case b.Proof != evidence.NoProof:
 		s += ", proven by " + b.Proof.String()
 	case b.CannotTell:
-		s += ", cannot be told"
+		s += ", and nobody can tell now whether it is genuine"
 	default:
-		s += ", unproven"
-	}
-	if b.Redirected {
-		s += ", handed to " + b.BounceTo.String()
+		s += ", proven by nothing"
 	}
 	return detailed(s, b.Detail)
+}
+
+// describeUnproven also says what became of automatic mail that must not leave.
+func describeUnproven(c *evidence.Case) string {
+	b, a := &c.Bounce, &c.Downstream
+	switch s := describeBounce(b); {
+	case !c.Leaves:
+		return "mail that comes in"
+	case !b.Redirected:
+		return s
+	case a.Outcome == evidence.OutcomeAccepted || a.Outcome == evidence.OutcomeNotAsked:
+		return s + "; goes to " + b.BounceTo.String() + " instead"
+	default:
+		return s + "; should go to " + b.BounceTo.String() + " instead, " + describeAnswer(*a)
+	}
 }

@@ -136,11 +136,11 @@ func (r Rules) Weigh(c *evidence.Case) Verdict {
 		v.Effect, v.Rule, v.Reply, v.Downstream = f.effect, rule.name, f.reply, f.downstream
 		return v
 	}
-	v.Trail.weighed |= 1 << Accepted
 	v.Effect, v.Rule, v.Reply = Accept, Accepted, r.accepted(c)
-	if c.Stage == evidence.StageData && c.Bounce.Redirected {
+	if c.Stage == evidence.StageData && c.Leaves && c.Bounce.Redirected {
 		v.Effect, v.Rule = Redirect, BounceUnproven
 	}
+	v.Trail.weighed |= 1 << v.Rule
 	return v
 }
 
