@@ -129,9 +129,10 @@ func TestBouncesOfTheRunningDaemon(t *testing.T) {
 	state := counted(t, time.Now(), in(0, "example.com", tally.Unproven, "receipt", "", "example.net", 1))
 	g := start(t, "state = \""+state+"\"\n"+relayTo("smtp://"+m.Addr(), "", ""))
 	socket := filepath.Join(state, daemon.SocketName)
+	send(t, open(t, g.addr), "", "alice@example.com", receipt, "250") // of a letter that never left here
 	code, text := get(t, "unix", socket, "/bounces?days=2&domain=Example.com")
 	var r daemon.BounceReport
-	if err := json.Unmarshal([]byte(text), &r); err != nil || code != 200 || r.In.WouldRefuse != 1 || len(r.In.Senders) != 1 || !r.In.Senders[0].Likely {
+	if err := json.Unmarshal([]byte(text), &r); err != nil || code != 200 || r.In.WouldRefuse != 2 || len(r.In.Senders) != 2 || !r.In.Senders[0].Likely || r.In.Senders[1].Sender != "example.org" {
 		t.Errorf("%d: %s (%v)", code, text, err)
 	}
 	for _, query := range []string{"", "days=x", "days=0", "days=400", "days=7&domain=a..b"} {
@@ -140,7 +141,7 @@ func TestBouncesOfTheRunningDaemon(t *testing.T) {
 		}
 	}
 	g.stopNow(t)
-	if r, err := daemon.ReadBounces(t.Context(), state, 2, "example.com", time.Now()); err != nil || r.In.WouldRefuse != 1 {
+	if r, err := daemon.ReadBounces(t.Context(), state, 2, "example.com", time.Now()); err != nil || r.In.WouldRefuse != 2 {
 		t.Errorf("after its end: %+v, %v", r, err)
 	}
 }
