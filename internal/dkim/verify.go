@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"backstop/internal/evidence"
 )
@@ -194,7 +196,7 @@ func (s *signature) judgeKeys(records []string, err error) {
 	case errors.As(err, &dns) && dns.IsNotFound, err == nil && len(records) == 0:
 		s.malformed("no key: %s%s%s has no TXT record", s.Selector, between, s.Domain)
 	case err != nil:
-		s.decide(evidence.TempError, "the key could not be asked for: %.200s", strings.ToValidUTF8(err.Error(), "?"))
+		s.decide(evidence.TempError, "the key could not be asked for: %.200s", oneLine(err.Error()))
 	}
 	wrong := false
 	var unfit error
@@ -218,6 +220,16 @@ func (s *signature) judgeKeys(records []string, err error) {
 	} else if unfit != nil {
 		s.malformed("%v", unfit)
 	}
+}
+
+// oneLine makes printable what others wrote.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
 }
 
 // passed decides for a signature that verifies.

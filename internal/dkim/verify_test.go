@@ -300,6 +300,7 @@ func TestLookup(t *testing.T) {
 		"time-out":        {nil, context.DeadlineExceeded, evidence.TempError, "deadline"},
 		"wrapped":         {nil, fmt.Errorf("asking: %w", &net.DNSError{IsNotFound: true}), evidence.PermError, "no key"},
 		"whatever":        {nil, errors.New("oops"), evidence.TempError, "oops"},
+		"not for a log":   {nil, errors.New("oo\r\nps\x00\xff"), evidence.TempError, "oo??ps??"},
 		"second":          {[]string{"v=spf1 -all", good}, nil, evidence.Pass, ""},
 		"the other first": {[]string{wrong, good}, nil, evidence.Pass, ""},
 		"wrong ones":      {[]string{"v=spf1 -all", wrong, "hello"}, nil, evidence.Fail, "b="},
