@@ -429,6 +429,7 @@ func TestMonsters(t *testing.T) {
 		"many empty":             {strings.Repeat("DKIM-Signature:\r\n", 50000), 8},
 		"many":                   {strings.Repeat(field("", "AA=="), 5000), 8},
 		"many authors":           {"From: " + strings.Repeat("a@b.c,", 100000) + "\r\n" + strings.Repeat(field("", "AA=="), 500), 8},
+		"one endless author":     {"From: " + strings.Repeat("a@b.", 250000) + "\r\n" + strings.Repeat(field("", "AA=="), 500), 8},
 		"many From":              {strings.Repeat("From: @\r\n", 50000) + strings.Repeat(field("", "AA=="), 500), 8},
 		"long b":                 {field("", strings.Repeat("A", 1<<20)), 1},
 		"many tags":              {"DKIM-Signature: " + strings.Repeat("a=b;", 1<<18) + "\r\n", 1},
