@@ -109,7 +109,9 @@ func (t Tagging) String() string { return taggingNames[t] }
 type Claim struct {
 	Domain string // the configured one; "": the sender is not in a domain of ours
 	Refuse bool   // forged = "refuse" there
-	Exempt string // why this client may claim it: "login", or the entry of senders; "": he may not
+	// Exempt is why this client may claim it: "login", "[outbound] clients" (both whatever the sender is), or
+	// the entry of senders; "": he may not.
+	Exempt string
 }
 
 // TagStanding is what the tag of a recipient proves.

@@ -226,6 +226,8 @@ func (s *Session) note(m *holding, v verdict.Verdict) {
 		word = "exempt"
 	case b.Proof != evidence.NoProof:
 		word = "proven"
+	case b.Redirected && !positive(v):
+		return // it comes again, and is counted when it was taken there
 	case b.Redirected:
 		word = "redirected"
 	case v.Rule == verdict.BounceNotOurs || v.Rule == verdict.BounceUnproven:

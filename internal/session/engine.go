@@ -5,7 +5,6 @@ import (
 	"crypto"
 	"log/slog"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -182,10 +181,4 @@ func (e *Engine) publicKey(d *Domain) func(domain, selector string) crypto.Publi
 		}
 		return d.PublicKey(selector)
 	}
-}
-
-// judgesAlike says that a message to both domains is judged by the same rules.
-func (d *Domain) judgesAlike(o *Domain) bool {
-	return d == o || d.Mode == o.Mode && d.Guards == o.Guards && d.TagsSince.Equal(o.TagsSince) &&
-		slices.Equal(d.Exempt.From, o.Exempt.From) && slices.Equal(d.Exempt.To, o.Exempt.To)
 }

@@ -6,27 +6,34 @@ import (
 
 	"backstop/internal/batv"
 	"backstop/internal/evidence"
+	"backstop/internal/keyring"
 	"backstop/internal/mail"
 	"backstop/internal/srs"
 )
 
-// claim says whether the sender is in a domain of ours, and whether this client may say so.
+// claim says whether the sender is in a domain of ours, and whether this client may say so. Who is one of
+// us needs no leave, whatever sender he gives: a server of ours passes on what others wrote, and bounces.
 func (s *Session) claim() (*Domain, evidence.Claim) {
-	from := s.c.From
-	if from.IsNull() || s.c.Leaves {
+	if s.c.Leaves {
 		return nil, evidence.Claim{}
 	}
-	d := s.e.owner(from.Domain())
-	if d == nil {
-		return nil, evidence.Claim{}
-	}
-	c := evidence.Claim{Domain: d.Route.Name, Refuse: d.Forged}
+	var c evidence.Claim
 	switch out := s.e.Outbound; {
 	case s.c.Client.Login != "":
 		c.Exempt = "login"
 	case out != nil && out.Allowed(s.c.Client.Addr):
 		c.Exempt = "[outbound] clients"
-	case d.Senders != nil:
+	}
+	from := s.c.From
+	if from.IsNull() {
+		return nil, c
+	}
+	d := s.e.owner(from.Domain())
+	if d == nil {
+		return nil, c
+	}
+	c.Domain, c.Refuse = d.Route.Name, d.Forged
+	if c.Exempt == "" && d.Senders != nil {
 		c.Exempt = d.Senders(s.c.Client.Addr, from.Address)
 	}
 	return d, c
@@ -62,10 +69,15 @@ func (s *Session) untag(a mail.Address) (look, hand mail.Address) {
 	switch {
 	case f.Scheme == batv.NoScheme:
 		return a, a
-	case f.Scheme == batv.Prvs && ring.Len() > 0:
+	case f.Scheme == batv.Prvs && hasKey(ring, f.Key):
 		return f.Address, f.Address
 	}
 	return f.Address, a
+}
+
+// hasKey says whether we have, or had, the key with this number.
+func hasKey(ring keyring.Ring, id keyring.ID) bool {
+	return slices.ContainsFunc(ring.Keys(), func(k keyring.Key) bool { return k.ID == id })
 }
 
 // reversed judges an SRS address that stands where ours do; of all others it says nothing.

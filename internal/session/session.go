@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"backstop/internal/batv"
@@ -71,17 +72,20 @@ func (s *Session) Mail(from mail.ReversePath, p smtp.MailParams) verdict.Verdict
 	}
 	s.params = p
 	d, claim := s.claim()
+	s.c.Claim = claim
 	if d != nil {
-		s.c.Claim, s.c.Mode = claim, d.Mode
+		s.c.Mode = d.Mode
 	}
 	return s.decideNow()
 }
 
 // Violation is a breach of the protocol: fault of a command line, or abuse.
 func (s *Session) Violation(f evidence.Fault, abuse bool) verdict.Verdict {
-	sender := s.c.SenderPolicy // was answered to MAIL
-	s.c.Message.Fault, s.c.Abuse, s.c.SenderPolicy = f, abuse, evidence.Policy{}
-	defer func() { s.c.Message.Fault, s.c.Abuse, s.c.SenderPolicy = evidence.NoFault, false, sender }()
+	sender, claim := s.c.SenderPolicy, s.c.Claim // were answered to MAIL
+	s.c.Message.Fault, s.c.Abuse, s.c.SenderPolicy, s.c.Claim.Refuse = f, abuse, evidence.Policy{}, false
+	defer func() {
+		s.c.Message.Fault, s.c.Abuse, s.c.SenderPolicy, s.c.Claim = evidence.NoFault, false, sender, claim
+	}()
 	return s.decideNow()
 }
 
@@ -194,10 +198,17 @@ func (s *Session) otherRoute(d *Domain) evidence.Tristate {
 	switch {
 	case s.domain == nil:
 		return evidence.No
-	case s.domain.Route.Relay != d.Route.Relay, d.Route.Relay.Scheme != route.SMTP, !s.domain.judgesAlike(d):
+	case s.domain.Route.Relay != d.Route.Relay, d.Route.Relay.Scheme != route.SMTP, !s.judgedAlike(d):
 		return evidence.Yes
 	}
 	return evidence.No
+}
+
+// judgedAlike says that a message to the domain is judged as one to the transaction's own.
+func (s *Session) judgedAlike(d *Domain) bool {
+	o := s.domain
+	return d == o || d.Mode == o.Mode && s.guards(d) == s.guards(o) &&
+		slices.Equal(d.Exempt.From, o.Exempt.From) && slices.Equal(d.Exempt.To, o.Exempt.To)
 }
 
 // gather asks the verdict and fetches what it lacks, until it knows.
@@ -283,7 +294,8 @@ func (s *Session) Reset() {
 	s.c.To, s.c.SenderPolicy = mail.Address{}, evidence.Policy{}
 	s.c.Directory, s.c.Downstream, s.c.Final = evidence.Directory{}, evidence.Answer{}, evidence.Answer{}
 	s.c.Message = evidence.Message{}
-	if s.c.Claim.Domain != "" || s.c.SPF.Result != evidence.NotChecked || s.c.OurDomain == evidence.Yes || s.c.Bounce.Asked {
+	if s.c.Claim != (evidence.Claim{}) || s.c.SPF.Result != evidence.NotChecked || s.c.DMARC.Result != evidence.NotChecked ||
+		s.c.OurDomain == evidence.Yes || s.c.Bounce.Asked {
 		s.forget()
 	}
 	s.c.Mode = s.e.Mode
@@ -361,7 +373,7 @@ func (s *Session) reason(v verdict.Verdict) {
 	}
 	if b := &s.c.Bounce; s.c.Stage == evidence.StageData && b.Automatic {
 		s.rec.Bounce = b.Kind + " " + b.Word()
-		if b.Redirected {
+		if v.Effect == verdict.Redirect {
 			s.rec.Redirected = b.BounceTo
 		}
 	}
