@@ -2,6 +2,7 @@ package daemon_test
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/ed25519"
 	"fmt"
 	"net"
@@ -25,14 +26,16 @@ import (
 // through the outbound door.
 //
 // Not one of them may reach its forged sender. Each of the fifty must get his, since he made a mistake in an
-// address, and wants to know. And nothing is lost: what may not leave lies in the operator's mailbox.
+// address, and wants to know. And nothing is lost: what may not leave lies in the operator's mailbox, and a report tells
+// him which server of his it is that says yes to everybody.
 func TestBackscatter(t *testing.T) {
 	for _, kind := range []string{"postfix", "exim"} {
 		t.Run(kind, func(t *testing.T) {
-			e := newExperiment(t, kind)
+			e := newExperiment(t, rig.BouncerOptions{Kind: kind}, held)
 			e.withoutUs(t)
 			e.run(t)
 			e.judge(t)
+			e.report(t)
 		})
 	}
 }
@@ -57,6 +60,7 @@ type experiment struct {
 // letter is one that comes in.
 type letter struct {
 	nr     string // as in its X-Nr
+	to     string // "": somebody who does not exist
 	from   string // of the envelope
 	client string // the address it comes from
 	body   string
@@ -73,7 +77,7 @@ _dmarc.rogue.example  TXT "v=DMARC1; p=reject"
 plain.example         A   192.0.2.1
 `
 
-func newExperiment(t *testing.T, kind string) *experiment {
+func newExperiment(t *testing.T, o rig.BouncerOptions, bounceTo string) *experiment {
 	e := &experiment{world: mailtest.NewMock(t, mailtest.Script{}), leaving: newOnward(t), keys: map[string]ed25519.PrivateKey{}, letters: map[string]letter{}}
 	names := mailtest.StartDNS(t, zone)
 	for _, domain := range []string{"signed.example", "rogue.example"} {
@@ -88,7 +92,8 @@ func newExperiment(t *testing.T, kind string) *experiment {
 		}
 		names.Add(name + " TXT \"" + record + "\"")
 	}
-	e.server = rig.StartBouncer(t, rig.BouncerOptions{Kind: kind, Domain: "example.com", Relay: e.leaving.addr})
+	o.Relay = e.leaving.addr
+	e.server = rig.StartBouncer(t, o)
 	e.gate = start(t, fmt.Sprintf(`state = %q
 [smtp]
 listen = ["127.0.0.1:0"]
@@ -104,7 +109,8 @@ name = "example.com"
 relay = "smtp://%s"
 recipients = ["anybody"]
 bounce_to = "%s"
-`, t.TempDir(), names.Addr(), e.world.Addr(), e.server.Addr, held))
+`, t.TempDir(), names.Addr(), e.world.Addr(), e.server.Addr, bounceTo))
+	e.leaving.lead(e.gate.Addrs()["outbound"][0].String())
 	return e
 }
 
@@ -199,6 +205,21 @@ func (e *experiment) judge(t *testing.T) {
 		len(e.letters), len(e.world.Messages()), len(e.world.Messages())-kept, honest, kept)
 }
 
+// report is what the operator is told: one server, by its address, and how many.
+func (e *experiment) report(t *testing.T) {
+	r, err := e.gate.Bounces(t.Context(), 2, "example.com")
+	if err != nil || len(r.Out.Rows) != 1 {
+		t.Fatalf("%v: %+v", err, r.Out)
+	}
+	if row := r.Out.Rows[0]; row.Server != "127.0.0.1" || row.Proven != honest || row.By["origin"] != honest ||
+		row.Redirected != forged || row.Unproven+row.Refused+row.Unknown != 0 {
+		t.Errorf("%+v", row)
+	}
+	if !strings.Contains(strings.Join(r.Out.Words, "\n"), "127.0.0.1") {
+		t.Errorf("the words do not name the server: %q", r.Out.Words)
+	}
+}
+
 // forge makes a letter whose sender never wrote it, in one of five ways.
 func (e *experiment) forge(i int) letter {
 	l := letter{nr: fmt.Sprintf("forged-%d", i), client: fmt.Sprintf("203.0.113.%d", i%250+1)}
@@ -268,7 +289,7 @@ func number(m mailtest.Message) string {
 	return string(bytes.Clone(f[1]))
 }
 
-// deliver brings the letter to a user who does not exist. To the gateway it says which client it comes from.
+// deliver brings the letter. To the gateway it says which client it comes from.
 func (l letter) deliver(addr string, gateway bool) error {
 	nc, err := net.DialTimeout("tcp", addr, mailtest.Patience)
 	if err != nil {
@@ -280,7 +301,7 @@ func (l letter) deliver(addr string, gateway bool) error {
 	if gateway {
 		lines = append(lines, "XCLIENT ADDR="+l.client, "EHLO mailer.example")
 	}
-	lines = append(lines, "MAIL FROM:<"+l.from+">", "RCPT TO:<nobody-"+l.nr+"@example.com>", "DATA", l.body+".")
+	lines = append(lines, "MAIL FROM:<"+l.from+">", "RCPT TO:<"+cmp.Or(l.to, "nobody-"+l.nr)+"@example.com>", "DATA", l.body+".")
 	for _, line := range lines {
 		if line != "" {
 			if err := k.Send(line + "\r\n"); err != nil {
