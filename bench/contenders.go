@@ -18,6 +18,7 @@ type contender struct {
 	meter   meter
 	log     string // the file it logs to, "" where it does not
 	refusal int    // its code for an unknown recipient, where that is not 550
+	load    *load  // its own, where it is not that of the row
 	missing error
 }
 
@@ -43,9 +44,47 @@ func (b *bench) peer(name string, addr func(*postfix) string) contender {
 type gateway struct {
 	*process
 	addr string
+	out  string // of [outbound], "" where there is none
 }
 
-// The limits on connections are raised, since the whole load comes from one address; everything else is as it comes.
+// guards are what a gateway of the row layers looks at.
+type guards struct {
+	spf, dmarc, bounces string // as in [[domain]]
+	batv                string
+	dkim                string                   // the value of the key, "" for none
+	dns                 string                   // who is asked, "" for the system's
+	outbound            bool                     // there is a door for what leaves
+	prepare             func(state string) error // makes its keys, nil where it makes them itself
+}
+
+// noGuards is what all other rows are measured with: no peer of theirs looks at any of it.
+var noGuards = guards{spf: "off", dmarc: "off", bounces: "off"}
+
+// keys are the lines of a domain.
+func (g guards) keys() string {
+	text := fmt.Sprintf("spf = %q\ndmarc = %q\nbounces = %q\n", g.spf, g.dmarc, g.bounces)
+	if g.batv != "" {
+		text += fmt.Sprintf("batv = %q\n", g.batv)
+	}
+	if g.dkim != "" {
+		text += "dkim = " + g.dkim + "\n"
+	}
+	return text
+}
+
+// sections are those beside the domains; out is where the outbound door listens, and sink who takes what leaves.
+func (g guards) sections(out, sink string) string {
+	text := ""
+	if g.dns != "" {
+		text += fmt.Sprintf("[dns]\nresolvers = [%q]\n", g.dns)
+	}
+	if g.outbound {
+		text += fmt.Sprintf("[outbound]\nlisten = [%q]\nclients = [\"127.0.0.0/8\"]\nrelay = \"smtp://%s?tls=off\"\n", out, sink)
+	}
+	return text
+}
+
+// The limits on connections are raised, since the whole load comes from one address; everything else but the guards is as it comes.
 const gatewayConfig = `hostname = "gateway.bench.example"
 state = %q
 
@@ -54,19 +93,25 @@ listen = [%q]
 max_connections = 20000
 per_client = 20000
 
+%s
 [[domain]]
 name = "` + listedDomain + `"
 relay = "smtp://%s?tls=off"
 recipients = [%q]
-
+%s
 [[domain]]
 name = "` + askedDomain + `"
 relay = "smtp://%s?tls=off"
 recipients = ["callahead"]
-`
+%s`
 
 // startGateway starts Backstop with this list of recipients, its log in a file like that of every other contender.
 func (b *bench) startGateway(ctx context.Context, name, list string) (*gateway, error) {
+	return b.startGuarded(ctx, name, list, noGuards)
+}
+
+// startGuarded starts it with what it is to look at.
+func (b *bench) startGuarded(ctx context.Context, name, list string, g guards) (*gateway, error) {
 	program, err := filepath.Abs(b.backstop)
 	if err != nil {
 		return nil, err
@@ -74,7 +119,7 @@ func (b *bench) startGateway(ctx context.Context, name, list string) (*gateway, 
 	if _, err := os.Stat(program); err != nil {
 		return nil, fmt.Errorf("not built (%w)", err)
 	}
-	addrs, err := freeAddrs(1)
+	addrs, err := freeAddrs(2)
 	if err != nil {
 		return nil, err
 	}
@@ -82,8 +127,13 @@ func (b *bench) startGateway(ctx context.Context, name, list string) (*gateway, 
 	if err := os.Mkdir(state, 0o700); err != nil {
 		return nil, err
 	}
+	if g.prepare != nil {
+		if err := g.prepare(state); err != nil {
+			return nil, err
+		}
+	}
 	config := filepath.Join(b.dir, name+".toml")
-	text := fmt.Sprintf(gatewayConfig, state, addrs[0], b.sink, "list:"+list, b.slow)
+	text := fmt.Sprintf(gatewayConfig, state, addrs[0], g.sections(addrs[1], b.sink), b.sink, "list:"+list, g.keys(), b.slow, noGuards.keys())
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
@@ -92,7 +142,11 @@ func (b *bench) startGateway(ctx context.Context, name, list string) (*gateway, 
 		return nil, err
 	}
 	b.later(p.stop)
-	return &gateway{process: p, addr: addrs[0]}, p.await(ctx, addrs[0], 30*time.Second)
+	out := ""
+	if g.outbound {
+		out = addrs[1]
+	}
+	return &gateway{process: p, addr: addrs[0], out: out}, p.await(ctx, addrs[0], 30*time.Second)
 }
 
 // startFloor starts smtp-sink, which refuses every recipient and otherwise does nothing: no server can be cheaper.
@@ -209,6 +263,9 @@ func sizeOf(path string) int64 {
 
 // turn puts one contender under load and returns the CPU time that it spent on it, until it had done all that was asked.
 func (b *bench) turn(ctx context.Context, l load, c contender, d time.Duration) (time.Duration, sample, error) {
+	if c.load != nil {
+		l = *c.load
+	}
 	l.addr, l.refusal = c.addr, c.refusal
 	arrived, err := sinkCount(b.sink)
 	if err != nil {

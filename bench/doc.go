@@ -11,6 +11,11 @@
 // their own and are not counted. A round in which any reply was not the expected one counts for nothing: the row then
 // says what was answered.
 //
+// No peer looks at who sent a message, so SPF, DMARC and the judging of bounces are off in every row but layers. That one passes
+// messages through gateways of ours that look at ever more, and says of each step what it adds to the one below, round by round; a
+// message through each of them must first show that it does what its line says. A DNS of our own, a process that is not
+// counted, answers for the senders.
+//
 // Three rows are of another kind. maps builds and asks Postfix's LMDB and cdb of the same list with postmap, and ours in a process
 // of its own. flat has ours alone, with 1,000 to 10 M recipients known. swap changes a list under 100 clients that look up in
 // the same process; the peer is the same without a swap, and how long a client was kept from running is told apart from the

@@ -28,7 +28,18 @@ type load struct {
 	refusal   int    // the code of a refusal; 0: 550
 	message   []byte // as it goes over the wire, the final dot included
 	listed    int    // how many recipients exist
+	letters   []letter
+	next      *atomic.Uint64 // which of the letters all clients together have come to
 }
+
+// letter is a message with an envelope of its own. Where a load has some, its sessions send one each, in turn.
+type letter struct {
+	from, to string
+	message  []byte // as it goes over the wire
+}
+
+// newMail is the load of these letters.
+func newMail(letters []letter) *load { return &load{letters: letters, next: new(atomic.Uint64)} }
 
 // sample is what came of a number of sessions.
 type sample struct {
@@ -155,6 +166,9 @@ func (w *worker) transaction() error {
 	if err := w.ask("EHLO load.bench.example\r\n", 250); err != nil {
 		return err
 	}
+	if len(w.letters) > 0 {
+		return w.post(&w.letters[w.next.Add(1)%uint64(len(w.letters))])
+	}
 	const mail = "MAIL FROM:<sender@elsewhere.example>\r\n"
 	recipients, code := max(w.unknown, 1), 250
 	if w.unknown > 0 {
@@ -195,6 +209,20 @@ func (w *worker) transaction() error {
 		return err
 	}
 	return w.send("message", w.message, 250)
+}
+
+// post sends one letter.
+func (w *worker) post(l *letter) error {
+	if err := w.ask("MAIL FROM:<"+l.from+">\r\n", 250); err != nil {
+		return err
+	}
+	if err := w.ask("RCPT TO:<"+l.to+">\r\n", 250); err != nil {
+		return err
+	}
+	if err := w.ask("DATA\r\n", 354); err != nil {
+		return err
+	}
+	return w.send("message", l.message, 250)
 }
 
 // recipient appends the next RCPT command to the output.

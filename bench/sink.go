@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -22,6 +23,12 @@ type sink struct {
 	rcptDelay time.Duration // time that it takes over each RCPT, like a downstream that is far away
 	messages  atomic.Int64
 	bytes     atomic.Int64
+	keep      atomic.Pointer[kept] // what is written down, nil as a rule
+}
+
+// kept is one message in the way in which it came.
+type kept struct {
+	mail, data []byte // the MAIL command, and what came by BDAT
 }
 
 // sinkMain is the process: it prints its address and serves until its standard input ends, as it does when the runner dies.
@@ -104,7 +111,7 @@ func (s *sink) command(line []byte, in *bufio.Reader, out *bufio.Writer) bool {
 		s.messages.Add(1)
 		s.bytes.Add(n)
 	case "BDAT": // RFC 3030, as Postfix, Exim and Exchange offer it
-		n, last, err := chunk(line, in)
+		n, last, err := s.chunk(line, in)
 		if err != nil {
 			return false
 		}
@@ -114,10 +121,22 @@ func (s *sink) command(line []byte, in *bufio.Reader, out *bufio.Writer) bool {
 		}
 	case "STAT": // ours: how much has arrived
 		reply = fmt.Sprintf("250 %d %d\r\n", s.messages.Load(), s.bytes.Load())
+	case "KEEP": // ours: the next one is written down
+		s.keep.Store(&kept{})
+	case "SHOW": // ours: what was written down, and no more of it
+		k := s.keep.Swap(nil)
+		if k == nil {
+			k = &kept{}
+		}
+		reply = fmt.Sprintf("250 %q\r\n", append(k.mail, k.data...))
 	case "QUIT":
 		_, _ = out.WriteString("221 2.0.0 Bye\r\n")
 		return false
-	case "HELO", "MAIL", "RSET", "NOOP":
+	case "MAIL":
+		if k := s.keep.Load(); k != nil {
+			k.mail = bytes.Clone(line)
+		}
+	case "HELO", "RSET", "NOOP":
 	default:
 		reply = "500 5.5.1 Unknown command\r\n"
 	}
@@ -126,7 +145,7 @@ func (s *sink) command(line []byte, in *bufio.Reader, out *bufio.Writer) bool {
 }
 
 // chunk reads the octets of one BDAT.
-func chunk(line []byte, in *bufio.Reader) (n int64, last bool, err error) {
+func (s *sink) chunk(line []byte, in *bufio.Reader) (n int64, last bool, err error) {
 	fields := strings.Fields(string(line))
 	if len(fields) < 2 {
 		return 0, false, fmt.Errorf("BDAT without a size")
@@ -134,7 +153,12 @@ func chunk(line []byte, in *bufio.Reader) (n int64, last bool, err error) {
 	if n, err = strconv.ParseInt(fields[1], 10, 64); err != nil {
 		return 0, false, err
 	}
-	_, err = io.CopyN(io.Discard, in, n)
+	if k := s.keep.Load(); k != nil {
+		k.data = make([]byte, n)
+		_, err = io.ReadFull(in, k.data)
+	} else {
+		_, err = io.CopyN(io.Discard, in, n)
+	}
 	return n, len(fields) > 2, err
 }
 
@@ -159,19 +183,7 @@ func swallow(in *bufio.Reader, out *bufio.Writer) (int64, error) {
 
 // sinkCount asks a sink how many messages it has got so far.
 func sinkCount(addr string) (int, error) {
-	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		return 0, err
-	}
-	defer conn.Close()
-	in := bufio.NewReader(conn)
-	if _, err := in.ReadString('\n'); err != nil {
-		return 0, err
-	}
-	if _, err := io.WriteString(conn, "STAT\r\n"); err != nil {
-		return 0, err
-	}
-	line, err := in.ReadString('\n')
+	line, err := askSink(addr, "STAT")
 	if err != nil {
 		return 0, err
 	}
@@ -180,4 +192,34 @@ func sinkCount(addr string) (int, error) {
 		return 0, fmt.Errorf("the sink said %q", line)
 	}
 	return messages, nil
+}
+
+// sinkShows lets a sink write down what comes while f runs, of which there should be one message.
+func sinkShows(addr string, f func() error) (string, error) {
+	if _, err := askSink(addr, "KEEP"); err != nil {
+		return "", err
+	}
+	failed := f()
+	line, err := askSink(addr, "SHOW")
+	if failed != nil || err != nil {
+		return "", errors.Join(failed, err)
+	}
+	return strconv.Unquote(strings.TrimSpace(strings.TrimPrefix(line, "250 ")))
+}
+
+// askSink says one of our own words to a sink, and returns its answer.
+func askSink(addr, word string) (string, error) {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	in := bufio.NewReader(conn)
+	if _, err := in.ReadString('\n'); err != nil {
+		return "", err
+	}
+	if _, err := io.WriteString(conn, word+"\r\n"); err != nil {
+		return "", err
+	}
+	return in.ReadString('\n')
 }
