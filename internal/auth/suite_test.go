@@ -257,7 +257,7 @@ func TestSuiteTimeouts(t *testing.T) {
 func (s suite) play(t *testing.T, file string, fault mailtest.DNSFault, timeout time.Duration) (odd, other int) {
 	t.Helper()
 	d := s.serve(t, fault)
-	r, err := resolver.New(resolver.Config{Servers: []netip.AddrPort{d.Addr()}, Timeout: timeout, Tries: 1})
+	r, err := resolver.New(resolver.Config{Servers: []netip.AddrPort{d.Addr()}, Timeout: timeout})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -76,15 +77,20 @@ func TestServFailIsOfTheName(t *testing.T) {
 // TestSilentName: a stranger's name that no server can find out in time does not take the DNS away
 // from all the others.
 func TestSilentName(t *testing.T) {
+	t.Parallel()
 	d := mailtest.StartDNS(t, "example.com TXT x")
 	for i := range 5 {
 		d.Fail(fmt.Sprintf("%d.example.org", i), mailtest.DNSSilent)
 	}
-	r, _ := asks(t, soon, d)
+	r, _ := asks(t, 5*soon, d)
+	var all sync.WaitGroup
 	for i := range 5 {
-		_, err := r.LookupTXT(t.Context(), fmt.Sprintf("%d.example.org", i))
-		wantKind(t, "silent", err, "timeout")
+		all.Go(func() {
+			_, err := r.LookupTXT(t.Context(), fmt.Sprintf("%d.example.org", i))
+			wantKind(t, "silent", err, "timeout")
+		})
 	}
+	all.Wait()
 	waitUntil(t, "the end of the probe", func() bool {
 		r.gate.mu.Lock()
 		defer r.gate.mu.Unlock()
@@ -155,10 +161,11 @@ func TestAway(t *testing.T) {
 
 // TestServerThatKnowsNoRoot: a server that does not answer the probe is no reason to ask nothing.
 func TestServerThatKnowsNoRoot(t *testing.T) {
+	t.Parallel()
 	d := mailtest.StartDNS(t, "example.com TXT x")
 	d.Fail(".", mailtest.DNSSilent)
 	d.Fail("example.org", mailtest.DNSSilent)
-	r, clock := asks(t, soon, d)
+	r, clock := asks(t, 5*soon, d)
 	_, err := r.LookupTXT(t.Context(), "example.org")
 	wantKind(t, "silent", err, "timeout")
 	waitUntil(t, "down", func() bool { return r.State().Down })

@@ -333,7 +333,7 @@ func (r *Resolver) fly(q question, f *flight, trial bool) {
 	if trial {
 		r.probe()
 	}
-	limited, cancel := context.WithTimeout(r.open, r.conf.Timeout)
+	limited, cancel := context.WithTimeout(r.open, time.Duration(r.conf.Tries)*r.conf.Timeout)
 	defer cancel()
 	select {
 	case r.slots <- struct{}{}:
