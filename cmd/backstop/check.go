@@ -135,6 +135,7 @@ func (a *app) printAdvice(asked []daemon.Probed) {
 		{"source blind", "it says yes to anybody, so nobody is refused on its word and it may send backscatter:\nmake it refuse unknown recipients at RCPT, or name another source"},
 		{"source down", "it did not say whether a recipient exists: as long as that lasts, nobody is refused as unknown on its word"},
 		{"downstream down", "no mail can be handed to it: as long as that lasts, its senders are told 451"},
+		{"dns down", "senders cannot be checked: as long as that lasts, nobody is refused for SPF or DMARC, and who claims a domain\nwith forged = \"refuse\" is told 451"},
 	} {
 		if seen[l.state] {
 			a.printf("\n%s: %s\n", l.state, l.text)

@@ -6,8 +6,10 @@ import (
 	"net/netip"
 	"time"
 
+	"backstop/internal/batv"
 	"backstop/internal/directory"
 	"backstop/internal/evidence"
+	"backstop/internal/keyring"
 	"backstop/internal/mail"
 	"backstop/internal/session"
 )
@@ -34,6 +36,15 @@ func (d *Daemon) Explain(ctx context.Context, r ExplainRequest) (ExplainResult, 
 		return ExplainResult{}, fmt.Errorf("explain needs the client's address")
 	}
 	return d.current.Load().engine.Explain(ctx, session.Question(r)), nil
+}
+
+// untagged is an address without a BATV tag, as sessions look it up.
+func (d *Daemon) untagged(a mail.Address) mail.Address {
+	var ring keyring.Ring
+	if d.keys != nil {
+		ring = d.keys.Ring()
+	}
+	return batv.Verify(ring, a, d.o.Now()).Address
 }
 
 // LookupOptions say how to look up.
@@ -81,6 +92,7 @@ func (d *Daemon) Lookup(ctx context.Context, a mail.Address, o LookupOptions) (L
 		res.Trail = append(res.Trail, LookupStep{Source: "configuration", Standing: "missing", Detail: a.Domain() + " is not a domain of ours"})
 		return res, nil
 	}
+	a = d.untagged(a)
 	found, steps := d.directory.Trace(ctx, s.domains[r].Chain, directory.Query{
 		Address: r.Canonical(a), Subaddress: r.Subaddress, NoAsk: o.NoAsk, At: o.At,
 	})

@@ -111,6 +111,9 @@ func (d *Daemon) taggedSince(c *config.Domain) time.Time {
 		return time.Time{}
 	}
 	since, err := d.moments.Since(ctx, name, d.o.Now())
+	if err != nil && d.o.Offline {
+		return time.Time{} // it has not begun, and is not ours to begin
+	}
 	if err != nil {
 		d.log.Error("since when a domain is tagged is not known, so nothing is refused for want of a tag", "domain", c.Name, "error", err.Error())
 		return time.Time{}

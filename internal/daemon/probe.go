@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
+	"backstop/internal/config"
 	"backstop/internal/directory"
 	"backstop/internal/evidence"
 	"backstop/internal/mail"
@@ -30,7 +33,7 @@ type Probed struct {
 // Probe asks each domain's sources about somebody who cannot exist and, where they know nobody
 // of that name, whether they know the postmaster; what copies are pulled from for one recipient, whoever it is; and each
 // downstream, up to RCPT and no further, about the postmaster that it must have
-// (RFC 5321, 4.5.1). No mail is sent.
+// (RFC 5321, 4.5.1), the one of [outbound] too; and the DNS, where senders are checked. No mail is sent.
 func (d *Daemon) Probe(ctx context.Context) []Probed {
 	s := d.current.Load()
 	found := &probes{index: map[string]int{}}
@@ -45,10 +48,37 @@ func (d *Daemon) Probe(ctx context.Context) []Probed {
 			}
 		}
 		if !found.down("downstream", dom.Relay.Name()) { // one that is away is away for all domains
-			found.add(s.probeDownstream(ctx, dom))
+			found.add(s.probeDownstream(ctx, dom.Relay, dom.Route.Name))
 		}
 	}
+	if out := s.engine.Outbound; out != nil && len(s.cfg.Domains) > 0 {
+		found.add(s.probeDownstream(ctx, out.Relay, s.cfg.Domains[0].Name))
+	}
+	if needsDNS(s.cfg) {
+		found.add(s.probeDNS(ctx))
+	}
 	return found.all
+}
+
+// needsDNS says whether anybody is refused by what the DNS says, or it was configured: where senders are
+// marked only, a host without it is in order.
+func needsDNS(cfg *config.Config) bool {
+	return len(cfg.DNS.Resolvers) > 0 || slices.ContainsFunc(cfg.Domains, func(c config.Domain) bool {
+		return c.Forged || c.Guards.SPF == evidence.CheckRefuse || c.Guards.DMARC == evidence.CheckRefuse
+	})
+}
+
+// probeDNS asks for what the first domain publishes about its senders; that there is nothing is an answer too.
+func (s *setup) probeDNS(ctx context.Context) Probed {
+	start := time.Now()
+	name := s.cfg.Domains[0].Name
+	_, err := s.dns.LookupTXT(ctx, name)
+	p := Probed{Kind: "dns", Name: "TXT " + name, State: stateUp, MS: millis(time.Since(start))}
+	var e *net.DNSError
+	if err != nil && !(errors.As(err, &e) && e.IsNotFound) {
+		p.State, p.Detail = stateDown, err.Error()
+	}
+	return p
 }
 
 // probes are the worst that each source and downstream answered, in the order in which they were
@@ -168,15 +198,15 @@ func (d *Daemon) knowsPostmaster(ctx context.Context, dom *session.Domain) strin
 
 // probeDownstream takes a refusal of the postmaster for an answer too: who
 // refuses a recipient can be talked to.
-func (s *setup) probeDownstream(ctx context.Context, dom *session.Domain) Probed {
-	p := Probed{Kind: "downstream", Name: dom.Relay.Name(), State: stateDown}
-	to, err := mail.ParseAddress("postmaster@" + dom.Route.Name)
+func (s *setup) probeDownstream(ctx context.Context, d *relay.Downstream, domain string) Probed {
+	p := Probed{Kind: "downstream", Name: d.Name(), State: stateDown}
+	to, err := mail.ParseAddress("postmaster@" + domain)
 	if err != nil {
 		p.Detail = err.Error()
 		return p
 	}
 	start := time.Now()
-	tx := dom.Relay.Begin(ctx, relay.Envelope{Client: evidence.Client{
+	tx := d.Begin(ctx, relay.Envelope{Client: evidence.Client{
 		Addr: netip.AddrFrom4([4]byte{127, 0, 0, 1}), Helo: s.cfg.Hostname, Protocol: "ESMTP",
 	}})
 	a := tx.Rcpt(ctx, to, smtp.RcptParams{})

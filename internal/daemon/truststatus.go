@@ -40,7 +40,7 @@ func (d *Daemon) trustStatus(s *setup, st *Status) {
 			}
 			st.DNS = append(st.DNS, p)
 		}
-		if dns.Down {
+		if dns.Down && needsDNS(s.cfg) {
 			st.Wrong = append(st.Wrong, "no DNS server answers, so SPF, DKIM and DMARC cannot be asked: "+dns.LastError)
 		}
 		if dns.FileError != "" {
