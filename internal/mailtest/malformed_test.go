@@ -24,6 +24,8 @@ import (
 	"backstop/internal/dkim"
 	"backstop/internal/dmarc"
 	"backstop/internal/evidence"
+	"backstop/internal/keyring"
+	"backstop/internal/mail"
 	"backstop/internal/mailtest"
 )
 
@@ -31,6 +33,8 @@ import (
 type readers struct {
 	rsa, ed dkim.Key
 	records map[string][]string
+	ring    keyring.Ring // of seals
+	sender  mail.Address // whose seals are looked for
 }
 
 // now is when all signatures are made and judged.

@@ -19,7 +19,11 @@ import (
 	"backstop/internal/bounce"
 	"backstop/internal/dkim"
 	"backstop/internal/dmarc"
+	"backstop/internal/keyring"
+	"backstop/internal/mail"
 	"backstop/internal/mailtest"
+	"backstop/internal/record"
+	"backstop/internal/seal"
 )
 
 // monster makes a message of about n octets that is wrong in one way, as often as there is room for.
@@ -127,11 +131,19 @@ var monsters = []monster{
 	headed("results: fields", fromLine, "Authentication-Results: mx.example.org; none\r\n", "", 10*mb),
 	headed("content type: parameters", fromLine+"Content-Type: multipart/report", "; a=b", "\r\n", 10*mb),
 	headed("content type: pieces of the border", fromLine+"Content-Type: multipart/report", "; boundary*0=b", "\r\n", 10*mb),
+	headed("seals", fromLine, "Backstop-Seal: v=1; k=0; t=1764000000; h=AAAAAAAAAAAAAAAAAAAAAA\r\n", "", 10*mb),
+	headed("seal: folds", fromLine+"Backstop-Seal: v=1", "\r\n ; k=0", "\r\n", 10*mb),
+	headed("seal: blanks", fromLine+"Backstop-Seal", " ", ": v=1\r\n", 10*mb),
+	headed("origins", fromLine, "Backstop-Origin: v=1; spf=pass\r\n", "", 10*mb),
+	headed("references", fromLine+"References: ", "<a@b.example>\r\n ", "\r\n", 10*mb),
+	headed("references: brackets that close", fromLine+"References: ", ">", "<\r\n", 10*mb),
+	headed("references: brackets that open", fromLine+"References: ", "<", ">\r\n", 10*mb),
+	headed("Message-ID: fields", fromLine, "Message-ID: <a@b.example>\r\n", "", 10*mb),
 	headed("subject: encoded words", fromLine+"Subject: ", "=?utf-8?q?", "\r\n", 10*mb),
 }
 
 // played is what the readers took for one monster, in octets allocated.
-type played struct{ recognise, header, body, returned, from, claims uint64 }
+type played struct{ recognise, header, body, returned, from, claims, seals, ids uint64 }
 
 // play lets everybody read a message as a gateway would, and looks what each of them allocates.
 func play(rd *readers, header, body string) (p played, keys int) {
@@ -158,6 +170,14 @@ func play(rd *readers, header, body string) (p played, keys int) {
 		dmarc.Parse([]string{"v=DMARC1; p=none" + header})
 	})
 	p.claims = allocated(func() { claims(head) })
+	p.seals = allocated(func() {
+		seal.VerifySeal(rd.ring, seal.Values(head, seal.SealName), rd.sender, now)
+		seal.VerifyOrigin(rd.ring, seal.Values(head, seal.OriginName), rd.sender, now)
+	})
+	p.ids = allocated(func() {
+		h := bounce.ReadHeader(head)
+		record.IDs(h.Get("Message-ID"), h.Get("In-Reply-To"), h.Get("References"))
+	})
 	return p, keys
 }
 
@@ -209,10 +229,10 @@ func TestMonsters(t *testing.T) {
 		t.Run(m.name, func(t *testing.T) {
 			header, body := m.make(m.full)
 			p, keys := play(rd, header, body)
-			t.Logf("%.1f MB: KB allocated: %d recognise, %d header, %d body, %d returned, %d author, %d claims",
-				float64(len(header)+len(body))/mb, p.recognise>>10, p.header>>10, p.body>>10, p.returned>>10, p.from>>10, p.claims>>10)
+			t.Logf("%.1f MB: KB allocated: %d recognise, %d header, %d body, %d returned, %d author, %d claims, %d seals, %d ids",
+				float64(len(header)+len(body))/mb, p.recognise>>10, p.header>>10, p.body>>10, p.returned>>10, p.from>>10, p.claims>>10, p.seals>>10, p.ids>>10)
 			most := mostSmall + mostTimes*uint64(len(header)) + mostLine*uint64(strings.Count(header, "\n"))
-			if p.recognise > mostRecognise || p.body > mostBody || max(p.header, p.returned, p.from, p.claims) > most || keys > dkim.MaxSignatures {
+			if p.recognise > mostRecognise || p.body > mostBody || max(p.header, p.returned, p.from, p.claims, p.seals, p.ids) > most || keys > dkim.MaxSignatures {
 				t.Errorf("%d octets of header: %+v, %d keys asked for", len(header), p, keys)
 			}
 		})
@@ -223,7 +243,13 @@ func TestMonsters(t *testing.T) {
 func quickReaders() *readers {
 	k := dkim.Key{Domain: "example.org", Selector: "e", Private: ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))}
 	_, txt, _ := k.Record() // of a key that is right
-	return &readers{rsa: k, ed: k, records: map[string][]string{"e": {txt}, "r": {txt}}}
+	sender, _ := mail.ParseAddress("a@example.org")
+	secret := keyring.Key{Secret: bytes.Repeat([]byte("s"), 32)}
+	ring, err := keyring.New(secret)
+	if err != nil {
+		panic(err) // as it is written above
+	}
+	return &readers{rsa: k, ed: k, records: map[string][]string{"e": {txt}, "r": {txt}}, ring: ring, sender: sender}
 }
 
 // TestManySignatures: of 500 that are all sound as many are believed as are looked at.
@@ -262,7 +288,7 @@ func TestMain(m *testing.M) {
 }
 
 // readersOf are the packages whose steps are counted.
-var readersOf = []string{"bounce", "dkim", "dmarc", "authres"}
+var readersOf = []string{"bounce", "dkim", "dmarc", "authres", "seal", "record"}
 
 // mostSteps is how many statements an octet may cost one package, however often it is looked at.
 const mostSteps = 100
