@@ -1,6 +1,8 @@
 package daemon_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -42,6 +44,40 @@ func TestRoundTripOfUnusualSenders(t *testing.T) {
 			if came < 4 {
 				t.Errorf("only %d of %d were shown", came, len(unusual))
 			}
+		})
+	}
+}
+
+// TestRoundTripOfForwarded: a forwarder of ours, Debian's postsrsd, rewrote the sender of what it sends on, so that
+// bounces come to us. The address alone proves them, and goes on as it is, for postsrsd to take back.
+func TestRoundTripOfForwarded(t *testing.T) {
+	const secret = "a secret of ours"
+	forwarder := rig.StartPostsrsd(t, rig.PostsrsdOptions{Domain: "example.com", Secrets: []string{secret}})
+	from, ok := forwarder.Forward("ann@client.test")
+	if !ok {
+		t.Fatal("postsrsd does not rewrite ann@client.test")
+	}
+	file := filepath.Join(t.TempDir(), "postsrsd.secret")
+	if err := os.WriteFile(file, []byte(secret+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range rig.Bouncers() {
+		t.Run(kind, func(t *testing.T) {
+			tr := newTrip(t, kind)
+			tr.near.Change(func(s *mailtest.Script) { s.Users = nil })
+			g := tr.gateway(t, "bounces = \"enforce\"\nbatv = \"sign\"\n[srs]\nsecret_file = \""+file+"\"", nil)
+			tr.back.lead(g.addr)
+			tr.write(t, g, from)
+			tr.arrived(t, from, "proven by=srs")
+			alone := tr.catch(t, g, from).without("Backstop-Seal").stray()
+			alone.comes(t, g, "250")
+			tr.arrived(t, from, "proven by=srs")
+			if back, ok := forwarder.Reverse(alone.to); !ok || back != "ann@client.test" {
+				t.Errorf("postsrsd takes %s back to %q, %v", alone.to, back, ok)
+			}
+			other := strings.Replace(alone.to, "=ann@", "=eve@", 1)
+			say(t, open(t, g.addr), "MAIL FROM:<>", "250", "RCPT TO:<"+other+">", "550 5.")
+			tr.nothing(t)
 		})
 	}
 }
