@@ -178,7 +178,7 @@ func (s *Session) exempt(n *notice) string {
 	if d == nil {
 		return ""
 	}
-	if !slices.ContainsFunc(s.rcpts, func(to mail.Address) bool { return to.Key() != d.BounceTo.Key() }) {
+	if !slices.ContainsFunc(s.rcpts, func(to mail.Address) bool { return !s.e.kept[to.Key()] }) {
 		return "bounce_to" // what was kept from leaving comes in here, and must not be refused a second time
 	}
 	names := []string{n.from}

@@ -302,6 +302,18 @@ func TestExempt(t *testing.T) {
 	}
 }
 
+// TestKeptComesIn: the mailbox of bounce_to may be in another domain than the one that keeps its mail there.
+func TestKeptComesIn(t *testing.T) {
+	w := newWorld(t)
+	w.strict()
+	w.com.BounceTo = addr(t, "postmaster@example.org")
+	for to, want := range map[string]verdict.Effect{"Postmaster@example.org": verdict.Accept, "bob@example.org": verdict.Refuse} {
+		if v, _ := w.arrives(letter{"", []string{to}, bounceOf("")}); v.Effect != want {
+			t.Errorf("%s: %v by %v", to, v.Effect, v.Rule)
+		}
+	}
+}
+
 // TestRecordAway: a record that cannot be read defers what nothing else proves, in watch mode lets it in, and is not asked where a seal proves it.
 func TestRecordAway(t *testing.T) {
 	w := newWorld(t)

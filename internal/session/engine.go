@@ -103,7 +103,8 @@ type Config struct {
 // configuration is a new Engine, and open sessions end with the one they began with.
 type Engine struct {
 	Config
-	out Domain // of the outbound door: whatever is not ours
+	out  Domain          // of the outbound door: whatever is not ours
+	kept map[string]bool // keys of the mailboxes of bounce_to, of all domains
 }
 
 // New makes an engine.
@@ -114,7 +115,12 @@ func New(c Config) *Engine {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	e := &Engine{Config: c}
+	e := &Engine{Config: c, kept: map[string]bool{}}
+	for _, d := range c.Domains {
+		if !d.BounceTo.IsZero() {
+			e.kept[d.BounceTo.Key()] = true
+		}
+	}
 	if out := c.Outbound; out != nil {
 		e.out = Domain{Route: &route.Domain{Relay: out.Route}, Relay: out.Relay, Mode: c.Mode}
 	}
