@@ -214,7 +214,7 @@ func (s *Session) judge(message []byte) verdict.Verdict {
 	message = bytes.ReplaceAll(bytes.ReplaceAll(message, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
 	m := &holding{mem: message, whole: true}
 	end, _ := m.header()
-	s.c.Message = evidence.Message{Read: true, Size: m.size(), LongHead: end > memSize}
+	s.c.Message = evidence.Message{Read: true, Size: m.size(), LongHead: end > maxHeader}
 	s.c.Message.TooBig = s.e.MaxMessageSize > 0 && s.c.Message.Size > s.e.MaxMessageSize
 	s.inspect(message[:end])
 	v := s.finish(s.gather(func(q evidence.Question) {

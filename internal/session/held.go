@@ -14,6 +14,9 @@ const (
 	// headSize is how much of a message is held before the downstream hears of it:
 	// enough to see the whole header of all but freaks, and to hand a small message on in one piece.
 	headSize = 64 << 10
+	// maxHeader is the longest header that is taken. Postfix looks at 100 KB of one; what looks at fields must
+	// not be given a million of them.
+	maxHeader = 256 << 10
 	// memSize is how much of a message is held in memory: what bounce.Recognise looks at.
 	memSize = 1 << 20
 	// memBudget is how much memory messages beyond headSize may take together; above it they go to files at once.

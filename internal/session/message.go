@@ -67,9 +67,9 @@ func (s *Session) takeMessage(body io.Reader) *holding {
 	m.fill(headSize)
 	end, found := m.header()
 	if !found {
-		m.fill(memSize)
+		m.fill(maxHeader)
 		end, found = m.header()
-		if !found && m.err == nil && cap(m.mem) < memSize {
+		if !found && m.err == nil && cap(m.mem) < maxHeader {
 			m.noRoom(errNoMemory)
 		}
 	}
