@@ -83,7 +83,7 @@ var errBroken = errors.New("the disk is on fire")
 
 // world is a gateway with two domains of its own, a server behind it and one before it.
 type world struct {
-	t        *testing.T
+	t        testing.TB
 	now      time.Time
 	cfg      Config
 	org, com *Domain // example.org, with the alias example.net, and example.com
@@ -94,7 +94,7 @@ type world struct {
 	key      dkim.Key
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{t: t, now: time.Date(2026, 5, 6, 12, 0, 0, 0, time.UTC), auth: &checker{spf: evidence.None}, people: &people{}}
 	w.near, w.far = mailtest.NewMock(t, mailtest.Script{}), mailtest.NewMock(t, mailtest.Script{})
