@@ -12,6 +12,7 @@ type SRS struct {
 	File    string   // of the secrets; "": they are not
 	Secrets [][]byte `json:"-"` // the first makes addresses, all of them prove them
 	Domains []string // folded, in which such addresses are; never empty while there are Secrets
+	Reverse bool     // bounces to them are turned back here and leave by [outbound]
 }
 
 // Format keeps every verb of fmt from showing the secrets.
@@ -23,6 +24,8 @@ func (s *SRS) keys(d *decoder) []key {
 			doc: "postsrsd's file of secrets, often `/etc/postsrsd.secret`: a secret a line. With it a bounce to an address that your forwarder made proves itself. It must be readable for this program."},
 		{name: "domains", unset: "all of yours", set: s.takeDomains,
 			doc: "The domains in which your forwarder makes addresses (`SRS_DOMAIN` of postsrsd). Name them where only some are, so that a local part that begins with SRS0 is a user's in the others."},
+		{name: "reverse", def: "false", set: d.marked("srs.reverse", boolean(&s.Reverse)),
+			doc: "`true`: a bounce to such an address is turned back here, to the sender for whom it was made, and handed to the relay of `[outbound]`. `false`: the domain's relay gets it as it is, for a postsrsd there. Set it where the server behind does no SRS itself."},
 	}
 }
 
@@ -62,6 +65,11 @@ func (c *Config) checkSRS(d *decoder) {
 		if _, ours := d.names[name]; !ours {
 			d.fail(d.srsAt[i], "write a [[domain]] for it, or take it out", "domains: %s is not one of the domains here", name)
 		}
+	}
+	if at := d.places["srs.reverse"]; s.Reverse && c.Outbound == nil && d.outbound == nil {
+		d.fail(at, "write an [outbound] section, or take it out", "reverse: without [outbound] there is no way by which mail could leave")
+	} else if s.Reverse && s.File == "" {
+		d.fail(at, `write secret_file = "/etc/postsrsd.secret"`, "reverse: without a secret_file no address is known")
 	}
 	at, written := d.places["srs.domains"]
 	switch {

@@ -139,7 +139,7 @@ func (d *Daemon) trust(s, old *setup, e *session.Config) error {
 		if err != nil {
 			return err
 		}
-		e.SRS, e.SRSDomains = r, cfg.SRS.Domains
+		e.SRS, e.SRSDomains, e.SRSReverse = r, cfg.SRS.Domains, cfg.SRS.Reverse && cfg.Outbound != nil
 	}
 	if out := cfg.Outbound; out != nil {
 		want := relayOf(out.Relay)

@@ -89,6 +89,7 @@ type Config struct {
 	Keys           func() keyring.Ring // of tags and seals; nil: there are none
 	SRS            *srs.Rewriter       // nil: SRS addresses are addresses like others
 	SRSDomains     []string            // where they stand; empty: in all domains of ours
+	SRSReverse     bool                // bounces to them are turned back here, and leave
 	Outbound       *Outbound           // nil: there is no outbound door
 	Record         *record.Record      // which mail was seen; nil: nobody remembers
 	Tally          *tally.Tally        // nil: bounces are not counted for the report

@@ -75,6 +75,13 @@ func (s *Session) untag(a mail.Address) (look, hand mail.Address) {
 	return f.Address, a
 }
 
+// turnsBack says that the recipient is an SRS address of ours whose bounce is sent on from here. Only a bounce:
+// all other mail to strangers would be relayed on the word of an address.
+func (s *Session) turnsBack() bool {
+	t := &s.c.Tag
+	return s.e.SRSReverse && t.SRS && t.Standing == evidence.TagValid && s.c.From.IsNull() && s.e.owner(t.Address.Domain()) == nil
+}
+
 // hasKey says whether we have, or had, the key with this number.
 func hasKey(ring keyring.Ring, id keyring.ID) bool {
 	return slices.ContainsFunc(ring.Keys(), func(k keyring.Key) bool { return k.ID == id })

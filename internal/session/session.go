@@ -165,7 +165,11 @@ func (s *Session) beginRcpt(to mail.Address) recipient {
 	r := recipient{d: s.e.domain(ask), look: ask, hand: ask}
 	if r.d != nil {
 		s.c.OurDomain, s.c.Mode, s.c.Guards = evidence.Yes, r.d.Mode, s.guards(r.d)
-		r.look, r.hand = s.untag(ask)
+		if r.look, r.hand = s.untag(ask); s.turnsBack() {
+			r = recipient{s.e.leaving(), s.c.Tag.Address, s.c.Tag.Address}
+			s.c.OtherRoute = s.otherRoute(r.d)
+			return r
+		}
 		s.c.MustAccept = r.look.IsPostmaster() || r.look.IsAbuse()
 		s.c.OtherRoute = s.otherRoute(r.d)
 	}
