@@ -42,10 +42,11 @@ func (s *Session) recognise(m *holding) notice {
 }
 
 // automatic says that the message must prove what it answers. Of what comes in with a sender that is a
-// bounce only: whoever writes a receipt or an automatic reply under his own name answers for it himself.
+// bounce only: whoever writes a receipt or an automatic reply under his own name answers for it himself. A
+// receipt under the reader's own name is a letter that he agreed to, so it may leave as well.
 func (s *Session) automatic(n *notice) bool {
 	if s.c.Leaves {
-		return s.c.From.IsNull() || n.Automatic()
+		return s.c.From.IsNull() || n.Automatic() && n.Kind != bounce.Receipt
 	}
 	return s.c.From.IsNull() || n.Kind == bounce.Bounce
 }
