@@ -65,7 +65,7 @@ func (t *domainDraft) guardKeys() []key {
 		{name: "bounces_exempt", def: "[]", set: t.placed("bounces_exempt", t.takeExempt),
 			doc: "Automatic mail that is let in unproven: `From:DOMAIN` for senders there and below, `To:user` or `To:user@domain` for a recipient of this domain. For ticket systems and lists that the report of `watch` shows."},
 		{name: "batv", def: `"off"`, set: t.placed("batv", choice(&g.Tags, "off", "sign", "watch", "enforce")),
-			doc: "Tags on the envelope senders of what leaves, by which a bounce is known: `sign` writes them, `watch` also counts bounces without one, `enforce` also refuses those (rule `recipient-tag`), as soon as tags have been written for as long as one lives. `off` where receivers of yours go by the envelope sender, such as some lists."},
+			doc: "Tags on the envelope senders of what leaves, by which a bounce is known: `sign` writes them, `watch` also counts bounces without one, `enforce` also refuses those (rule `bounce-not-ours`) and made-up tags (rule `recipient-tag`), as soon as tags have been written for as long as one lives. `off` where receivers of yours go by the envelope sender, such as some lists."},
 		{name: "bounce_to", def: `""`, set: t.placed("bounce_to", text(&t.BounceTo, orNone(parseMailbox))),
 			doc: "A mailbox of yours that gets the bounces which must not leave, because their addressee is not proven to have written. With `\"\"` they are refused, and stay in the queue or the log of the server that made them."},
 		{name: "dkim", unset: "nothing is signed", set: t.placed("dkim", t.takeDKIM),

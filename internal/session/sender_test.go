@@ -10,6 +10,7 @@ import (
 	"backstop/internal/evidence"
 	"backstop/internal/keyring"
 	"backstop/internal/mail"
+	"backstop/internal/mailtest"
 	"backstop/internal/smtp"
 	"backstop/internal/verdict"
 )
@@ -265,6 +266,42 @@ func TestTaggedRecipient(t *testing.T) {
 	v := s.Rcpt(addr(t, bad), smtp.RcptParams{})
 	if noted, ok := v.Watched(); v.Effect != verdict.Accept || !ok || noted != verdict.RecipientTag {
 		t.Errorf("not due: %v by %v, noted %v", v.Effect, v.Rule, noted)
+	}
+}
+
+// TestTurnedBack: a bounce to an address of our forwarder goes to whom it was made for, by [outbound]; nothing else does.
+func TestTurnedBack(t *testing.T) {
+	for _, tc := range []struct {
+		name, from, sender string
+		reverse            bool
+		days               int
+		near, far          string // who gets it; neither: refused
+	}{
+		{"a bounce", "", "ann@far.example", true, 0, "", "ann@far.example"},
+		{"a bounce, for a forwarder behind", "", "ann@far.example", false, 0, "SRS", ""},
+		{"a letter: the address is no way through us", "eve@far.example", "ann@far.example", true, 0, "SRS", ""},
+		{"made for one of us", "", "bob@example.com", true, 0, "SRS", ""},
+		{"too old", "", "ann@far.example", true, 40, "", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.strict()
+			made, _ := w.rewrites("example.org").Forward(addr(t, tc.sender), w.now.AddDate(0, 0, -tc.days))
+			w.cfg.SRSReverse = tc.reverse
+			v, _ := w.arrives(letter{tc.from, []string{made.String()}, letterHead + "\r\nHello.\r\n"})
+			if refused := tc.near+tc.far == ""; refused != (v.Effect == verdict.Refuse && v.Rule == verdict.RecipientTag) {
+				t.Fatalf("%v by %v: %q", v.Effect, v.Rule, v.Reply)
+			}
+			for _, side := range []struct {
+				got  []mailtest.Message
+				want string
+			}{{kept(w.near), tc.near}, {kept(w.far), tc.far}} {
+				want := strings.Replace(side.want, "SRS", made.String(), 1)
+				if len(side.got) != min(len(want), 1) || want != "" && recipients(side.got[0]) != want {
+					t.Errorf("%v, wanted %q", side.got, want)
+				}
+			}
+		})
 	}
 }
 
