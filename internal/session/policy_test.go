@@ -110,3 +110,14 @@ func TestRefusedSenderAllocatesNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestPoliciesOfOurs: lines about senders are against outsiders, and our own servers are none.
+func TestPoliciesOfOurs(t *testing.T) {
+	p := &policies{sender: evidence.Policy{Word: evidence.Refused, File: "access", Line: 1}}
+	out := &Outbound{Allowed: func(netip.Addr) bool { return true }}
+	s := New(Config{Hostname: "mx.test", Policies: p, Outbound: out}).Begin(t.Context(), evidence.DoorOutbound, evidence.Client{Addr: netip.MustParseAddr("192.0.2.1")})
+	defer s.Close()
+	if v := s.Mail(sender(t, "ann@example.org"), smtp.MailParams{}); v.Effect != verdict.Accept || len(p.asked) > 0 {
+		t.Errorf("%v by %v, asked %v", v.Effect, v.Rule, p.asked)
+	}
+}

@@ -67,7 +67,7 @@ func (s *Session) Mail(from mail.ReversePath, p smtp.MailParams) verdict.Verdict
 	s.id = mail.NewID()
 	s.c.Stage = evidence.StageMail
 	s.c.From, s.c.FromGiven = from, true
-	if s.e.Policies != nil && !from.IsNull() {
+	if s.e.Policies != nil && !from.IsNull() && !s.c.Leaves { // those lines are against outsiders
 		s.c.SenderPolicy = s.e.Policies.Sender(from.Address)
 	}
 	s.params = p
