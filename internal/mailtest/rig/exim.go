@@ -65,7 +65,7 @@ func StartExim(t testing.TB, o EximOptions) *Exim {
 		x.Addr = "127.0.0.1:" + port
 		mailtest.WriteFile(t, x.Dir, "exim.conf", x.config(o, binary, port))
 		x.proc = start(t, x.Dir, []string{"LD_LIBRARY_PATH=" + libs}, command...)
-		err := x.proc.listening(x.Addr)
+		err := x.proc.greets(x.Addr, "exim.test")
 		if err == nil {
 			break
 		}

@@ -38,7 +38,7 @@ func opensmtpdBouncer(t testing.TB, o BouncerOptions) *Bouncer {
 		b.Addr = "127.0.0.1:" + port
 		mailtest.WriteFile(t, dir, "smtpd.conf", opensmtpdConfig(o, b.Store.Addr(), port))
 		proc := start(t, dir, []string{"LD_LIBRARY_PATH=" + libraries(root)}, command...)
-		err := proc.listening(b.Addr)
+		err := proc.greets(b.Addr, "opensmtpd.test")
 		if err == nil {
 			t.Cleanup(proc.stop)
 			return b

@@ -40,6 +40,8 @@ type Postfix struct {
 	t    testing.TB
 	proc *process
 	who  *directory
+
+	proxied bool // it says nothing before it has a PROXY header
 }
 
 // StartPostfix starts a Postfix that is gone when the test ends. Where there is
@@ -54,7 +56,7 @@ func StartPostfix(t testing.TB, o PostfixOptions) *Postfix {
 	if o.Domains == nil && o.Relay == "" {
 		o.Domains = []string{Domain}
 	}
-	p := &Postfix{t: t, Dir: mailtest.Dir(t), Store: mailtest.NewMock(t, mailtest.Script{LMTP: true})}
+	p := &Postfix{t: t, Dir: mailtest.Dir(t), Store: mailtest.NewMock(t, mailtest.Script{LMTP: true}), proxied: o.Proxy}
 	p.who = newDirectory(t, o.Users)
 	if o.AcceptAll {
 		p.Store.Change(func(s *mailtest.Script) { s.Users = o.Users })
@@ -79,6 +81,9 @@ func StartPostfix(t testing.TB, o PostfixOptions) *Postfix {
 func (p *Postfix) begin() error {
 	p.proc = start(p.t, p.Dir, []string{"MAIL_CONFIG=" + p.path("conf")}, mailtest.Find("master"), "-c", p.path("conf"), "-d")
 	err := p.proc.listening(p.Addr)
+	if err == nil && !p.proxied {
+		err = p.proc.greets(p.Addr, "postfix.test")
+	}
 	if err != nil {
 		p.proc.stop()
 	}

@@ -3,10 +3,12 @@ package rig
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -116,6 +118,25 @@ func (p *process) listening(addr string) error {
 	})
 }
 
+// greets waits until the server greets at addr by its name: what listens there may be somebody else, who was
+// quicker than the server.
+func (p *process) greets(addr, name string) error {
+	if err := p.listening(addr); err != nil {
+		return err
+	}
+	nc, err := net.DialTimeout("tcp", addr, mailtest.Patience)
+	if err != nil {
+		return err
+	}
+	k := mailtest.NewTalk(nc)
+	defer k.Close()
+	r, err := k.Reply()
+	if err == nil && !strings.Contains(r.String(), name) {
+		err = fmt.Errorf("another server is there: %s", r)
+	}
+	return err
+}
+
 // refused waits until nobody listens at addr: a process that was killed holds its
 // sockets for a moment more.
 func refused(addr string) error {
@@ -129,16 +150,21 @@ func refused(addr string) error {
 	})
 }
 
-// freePort picks a port that is free now.
+// freePort picks a port that is free now, below those that the system gives to whoever asks for any, so that
+// it is still free in a moment.
 func freePort(t testing.TB) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		ln, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(12_000+rand.IntN(20_000)))
+		if err != nil {
+			continue
+		}
+		defer ln.Close()
+		_, port, _ := net.SplitHostPort(ln.Addr().String())
+		return port
 	}
-	defer ln.Close()
-	_, port, _ := net.SplitHostPort(ln.Addr().String())
-	return port
+	t.Fatal("there is no free port")
+	return ""
 }
 
 // Run runs a program to its end, within Patience, and returns what it printed

@@ -29,7 +29,7 @@ func sendmailBouncer(t testing.TB, o BouncerOptions) *Bouncer {
 		command := append(shown(t, "sendmail"), filepath.Join(s.root, "usr/libexec/sendmail/sendmail"),
 			"-C", s.path("bouncer.cf"), "-bD", "-q1s", "-X", s.path("log"))
 		proc := start(t, s.dir, []string{"LD_LIBRARY_PATH=" + libraries(s.root)}, command...)
-		err := proc.listening(b.Addr)
+		err := proc.greets(b.Addr, sendmailName)
 		if err == nil {
 			t.Cleanup(proc.stop)
 			return b
