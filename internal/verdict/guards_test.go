@@ -28,7 +28,12 @@ func anyGuards(t *rapid.T, c *evidence.Case) {
 		TagsDue: rapid.Bool().Draw(t, "tags due"),
 	}
 	c.SPF = evidence.SPF{Result: anyResult(t, "spf"), Helo: rapid.Bool().Draw(t, "of helo"), Domain: rapid.SampledFrom([]string{"", "sender.example"}).Draw(t, "spf domain")}
-	c.DMARC = evidence.DMARC{Result: anyResult(t, "dmarc"), Policy: anyOf(t, "published", evidence.PolicyReject), Domain: "sender.example"}
+	if rapid.IntRange(0, 2).Draw(t, "rejected by its domain") == 0 { // the one case in many that dmarc objects to
+		c.Guards.DMARC, c.Message = evidence.CheckRefuse, evidence.Message{Read: true}
+		c.DMARC = evidence.DMARC{Result: evidence.Fail, Policy: evidence.PolicyReject, Domain: "sender.example"}
+	} else {
+		c.DMARC = evidence.DMARC{Result: anyResult(t, "dmarc"), Policy: anyOf(t, "published", evidence.PolicyReject), Domain: "sender.example"}
+	}
 	c.Tag = evidence.Tag{Standing: anyOf(t, "tag", evidence.TagForeign), SRS: rapid.Bool().Draw(t, "srs"), Address: c.To}
 	c.Bounce = anyBounce(t, c)
 }

@@ -1,6 +1,8 @@
 package verdict
 
 import (
+	"strings"
+
 	"backstop/internal/evidence"
 	"backstop/internal/mail"
 )
@@ -12,38 +14,65 @@ func (f finding) about(address string) finding {
 	return f
 }
 
+// words are the replies about a downstream: what comes in goes to the server of a domain, what leaves to
+// one that sends it on.
+type words struct {
+	unreachable, notTaken, lost, no8Bit, noUTF8, noBinary, size mail.Reply
+	rcpt, message                                               string
+}
+
+func wordsFor(server string) *words {
+	return &words{
+		unreachable: mail.MustReply(451, "4.4.1", server+" cannot be reached, try again later"),
+		notTaken:    mail.MustReply(451, "4.7.1", server+" does not take this mail from us now, try again later"),
+		lost:        mail.MustReply(451, "4.4.2", server+" hung up, try again later"),
+		no8Bit:      mail.MustReply(554, "5.6.3", server+" takes no 8-bit mail (RFC 6152)"),
+		noUTF8:      mail.MustReply(553, "5.6.7", server+" takes no internationalized mail (RFC 6531)"),
+		noBinary:    mail.MustReply(554, "5.6.1", server+" takes no binary mail (RFC 3030)"),
+		size:        mail.MustReply(552, "5.3.4", "Message size exceeds the limit of "+strings.ToLower(server[:1])+server[1:]),
+		rcpt:        "Recipient address rejected by " + strings.ToLower(server[:1]) + server[1:],
+		message:     "Message refused by " + strings.ToLower(server[:1]) + server[1:],
+	}
+}
+
+var inward, outward = wordsFor("The mail server of this domain"), wordsFor("The mail server that sends it on")
+
 // passOn makes the sender's reply of a downstream's answer: its code and status
 // where they are about this mail, a temporary failure where they are about us or about
 // nothing that we understand. Only a yes at the step that counts is a yes.
-func (r Rules) passOn(a evidence.Answer, step evidence.Step, own string) finding {
+func (r Rules) passOn(c *evidence.Case, a *evidence.Answer, step evidence.Step) finding {
+	w, about := inward, evidence.StepRcpt
+	if c.Leaves { // the sender is ours, and the downstream knows no other: a no to MAIL is about the sender
+		w, about = outward, evidence.StepMail
+	}
 	f := finding{downstream: true}
 	switch a.Outcome {
 	case evidence.OutcomeAccepted:
 		if a.Step == step {
 			return finding{}
 		}
-		f.effect, f.reply = Defer, replyNotTaken
+		f.effect, f.reply = Defer, w.notTaken
 	case evidence.OutcomeUnsupported:
-		f.effect, f.reply = Refuse, unsupported(a.Unsupported)
+		f.effect, f.reply = Refuse, w.unsupported(a.Unsupported)
 		if f.reply.IsZero() {
-			f.effect, f.reply = Defer, replyNotTaken
+			f.effect, f.reply = Defer, w.notTaken
 		}
 	case evidence.OutcomeRefused:
-		f.effect, f.reply = Defer, replyNotTaken
-		if a.Step >= evidence.StepRcpt && aboutMail(a.Code) {
-			f.effect, f.reply = Refuse, r.compose(a, own)
+		f.effect, f.reply = Defer, w.notTaken
+		if a.Step >= about && aboutMail(a.Code) {
+			f.effect, f.reply = Refuse, r.compose(c, a, step)
 		}
 	case evidence.OutcomeDeferred:
-		f.effect, f.reply = Defer, replyNotTaken
+		f.effect, f.reply = Defer, w.notTaken
 		if a.Step >= evidence.StepMail && a.Code/100 == 4 {
-			f.reply = r.compose(a, own)
+			f.reply = r.compose(c, a, step)
 		}
 	case evidence.OutcomeSilent:
 		f.effect, f.reply = Defer, replySilent
 	default:
-		f.effect, f.reply = Defer, replyUnreachable
+		f.effect, f.reply = Defer, w.unreachable
 		if a.Step >= evidence.StepMail {
-			f.reply = replyLost
+			f.reply = w.lost
 		}
 	}
 	return f
@@ -58,23 +87,30 @@ func aboutMail(code int) bool {
 }
 
 // unsupported is the reply to mail that needs what the downstream lacks, or none where nobody said what that is.
-func unsupported(e evidence.Extension) mail.Reply {
+func (w *words) unsupported(e evidence.Extension) mail.Reply {
 	switch e {
 	case evidence.Ext8BitMIME:
-		return replyNo8Bit
+		return w.no8Bit
 	case evidence.ExtSMTPUTF8:
-		return replyNoUTF8
+		return w.noUTF8
 	case evidence.ExtBinaryMIME:
-		return replyNoBinary
+		return w.noBinary
 	case evidence.ExtSize:
-		return replySizeThere
+		return w.size
 	}
 	return mail.Reply{}
 }
 
 // compose keeps code and status as far as they can stand in our reply. The code's
 // class is that of the answer's outcome.
-func (r Rules) compose(a evidence.Answer, own string) mail.Reply {
+func (r Rules) compose(c *evidence.Case, a *evidence.Answer, step evidence.Step) mail.Reply {
+	w, own := inward, ""
+	if c.Leaves {
+		w = outward
+	}
+	if own = w.rcpt; step == evidence.StepMessage {
+		own = w.message
+	}
 	code, status := a.Code, a.Status
 	if code == 421 {
 		code = 451 // the downstream closes its connection with us; we do not close ours
@@ -84,9 +120,9 @@ func (r Rules) compose(a evidence.Answer, own string) mail.Reply {
 	}
 	reply, err := mail.NewReply(code, status, own)
 	if err != nil {
-		return replyNotTaken // not a code of RFC 5321: neither refused nor taken for all we know
+		return w.notTaken // not a code of RFC 5321: neither refused nor taken for all we know
 	}
-	if r.ShowDownstream && a.Text != "" {
+	if (r.ShowDownstream || c.Leaves) && a.Text != "" { // to our own servers nothing is given away
 		return r.said(reply, reply.Code(), reply.Status(), a.Text)
 	}
 	return reply

@@ -133,17 +133,10 @@ var (
 	replyLongLine    = mail.MustReply(550, "5.6.0", "A line of the message is too long (RFC 5321, 4.5.3.1.6)")
 	replyLoop        = mail.MustReply(554, "5.4.6", "The message is going around in a loop")
 	replySilent      = mail.MustReply(451, "4.4.2", "The message may or may not have been taken, send it again")
-	replyUnreachable = mail.MustReply(451, "4.4.1", "The mail server of this domain cannot be reached, try again later")
-	replyNotTaken    = mail.MustReply(451, "4.7.1", "The mail server of this domain does not take this mail from us now, try again later")
-	replyLost        = mail.MustReply(451, "4.4.2", "The mail server of this domain hung up, try again later")
 	replyInternal    = mail.MustReply(451, "4.3.0", "Temporary failure, reference")
 	replyRcptOK      = mail.MustReply(250, "2.1.5", "Ok")
 	replyMessageOK   = mail.MustReply(250, "2.0.0", "Ok: taken by the mail server of the recipient")
 	replyLeaves      = mail.MustReply(250, "2.0.0", "Ok: taken by the mail server that sends it on")
-	replyNo8Bit      = mail.MustReply(554, "5.6.3", "The mail server of this domain takes no 8-bit mail (RFC 6152)")
-	replyNoUTF8      = mail.MustReply(553, "5.6.7", "The mail server of this domain takes no internationalized mail (RFC 6531)")
-	replyNoBinary    = mail.MustReply(554, "5.6.1", "The mail server of this domain takes no binary mail (RFC 3030)")
-	replySizeThere   = mail.MustReply(552, "5.3.4", "Message size exceeds the limit of the mail server of this domain")
 )
 
 // Internal is the verdict for something that went wrong on our side.
@@ -310,7 +303,7 @@ func (r Rules) downstreamRecipient(c *evidence.Case) finding {
 	if c.Downstream.Outcome == evidence.OutcomeNotAsked {
 		return ask(evidence.AskDownstreamRecipient)
 	}
-	return r.passOn(c.Downstream, evidence.StepRcpt, "Recipient address rejected by the mail server of this domain").about(c.To.String())
+	return r.passOn(c, &c.Downstream, evidence.StepRcpt).about(c.To.String())
 }
 
 func (r Rules) messageSize(c *evidence.Case) finding {
@@ -349,7 +342,7 @@ func (r Rules) downstreamMessage(c *evidence.Case) finding {
 	case evidence.OutcomeSilent:
 		return finding{} // downstream-silent has the word
 	}
-	return r.passOn(c.Final, evidence.StepMessage, "Message refused by the mail server of this domain")
+	return r.passOn(c, &c.Final, evidence.StepMessage)
 }
 
 func (r Rules) downstreamSilent(c *evidence.Case) finding {
