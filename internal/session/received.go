@@ -131,7 +131,8 @@ func emptyLine(b []byte) bool {
 	return bytes.HasPrefix(b, []byte("\r\n")) || bytes.HasPrefix(b, []byte("\n"))
 }
 
-// byUs finds "by HOSTNAME" in a Received field (RFC 5321, 4.4: the name that a server calls itself).
+// byUs finds "by HOSTNAME (Backstop)" in a Received field (RFC 5321, 4.4: the name that a server calls
+// itself). The MTA behind or beside us may have our name, and its mail comes through here once.
 func (s *Session) byUs(field []byte) bool {
 	for rest := field; ; {
 		i := bytes.Index(rest, []byte("by "))
@@ -141,7 +142,7 @@ func (s *Session) byUs(field []byte) bool {
 		before := i == 0 || rest[i-1] == ' ' || rest[i-1] == '\t'
 		rest = rest[i+3:]
 		n := len(s.e.Hostname)
-		if before && len(rest) > n && bytes.EqualFold(rest[:n], []byte(s.e.Hostname)) && bytes.IndexByte([]byte(" \t\r\n;("), rest[n]) >= 0 {
+		if before && len(rest) > n && bytes.EqualFold(rest[:n], []byte(s.e.Hostname)) && bytes.HasPrefix(bytes.TrimLeft(rest[n:], " \t\r\n"), []byte("(Backstop)")) {
 			return true
 		}
 	}

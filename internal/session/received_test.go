@@ -119,7 +119,8 @@ func TestInspect(t *testing.T) {
 		{"four times through here", nameless + nameless + ours + nameless + "\r\n", 4, true},
 		{"our name in capitals", strings.Repeat(strings.ReplaceAll(nameless, "mx.test", "MX.Test"), 4) + "\r\n", 4, true},
 		{"our name, but not as by", strings.Repeat("Received: from mx.test (by mx.test) by b; standby mx.test\r\n", 4) + "\r\n", 4, false},
-		{"our name at a line's end", strings.Repeat("Received: from a\r\n\tby mx.test\r\n\twith SMTP; date\r\n", 4) + "\r\n", 4, true},
+		{"our name at a line's end", strings.Repeat("Received: from a\r\n\tby mx.test\r\n\t(Backstop) with SMTP; date\r\n", 4) + "\r\n", 4, true},
+		{"another server with our name", strings.Repeat("Received: from a\r\n\tby mx.test (Postfix) with ESMTP id x\r\n\tfor <bob@mx.test>; date\r\n", 4) + "\r\n", 4, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := alone(t, evidence.Client{}, "bob@mx.test")
