@@ -12,6 +12,8 @@ const (
 	MaxParts = 100
 	// MaxRecipients is how many recipients of a notice are told apart.
 	MaxRecipients = 100
+	// MaxAbout is how many Message-IDs a notice may name.
+	MaxAbout = 4
 )
 
 // Kind is what a message is. The zero value is ordinary mail.
@@ -104,6 +106,10 @@ type Report struct {
 	Returned Header
 	// Recipients are those that the notice speaks of, in its order.
 	Recipients []Recipient
+	// About are the Message-IDs that its status parts name as those of the message it is about, as they are written, angle
+	// brackets included (Original-Message-ID of RFC 8098, 3.2.5; servers write it into delivery reports as well). Of
+	// receipts it is often all that they bring back.
+	About []string
 	// Cut says that the message reaches beyond a bound of this package, so that something may be missing. It is false
 	// for ordinary mail. Whoever gave fewer octets than the message has must know so himself.
 	Cut bool
@@ -142,8 +148,10 @@ func look(h head, body []byte, cut bool) Report {
 	case Receipt, Feedback:
 		r.Returned = n.returned()
 		r.Recipients = n.statusRecipients()
+		r.About = n.about()
 	case Bounce:
 		r.Returned = n.returned()
+		r.About = n.about()
 		r.Recipients = n.recipients()
 		r.Action = overall(r.Action, r.Recipients)
 	}

@@ -171,6 +171,37 @@ func TestRecipients(t *testing.T) {
 	}
 }
 
+// TestAbout: a receipt seldom returns the header, but it names the message.
+func TestAbout(t *testing.T) {
+	mdn := func(fields string) string {
+		return report("bob@example.org", "Read: A letter", "disposition-notification", "It was displayed.\r\n",
+			"Content-Type: message/disposition-notification\r\n\r\nReporting-UA: ua.example.org\r\nFinal-Recipient: rfc822;bob@example.org\r\n"+fields+"Disposition: manual-action/MDN-sent-manually; displayed\r\n", "Content-Type: text/plain\r\n\r\nx\r\n")
+	}
+	long := strings.Repeat("x", maxAbout)
+	var many strings.Builder
+	for c := 'a'; c < 'k'; c++ {
+		many.WriteString("Original-Message-ID: <" + string(c) + "@example.com>\r\n")
+	}
+	for _, c := range []struct{ name, raw, want string }{
+		{"receipt", mdn("Original-Message-ID: <1@example.com>\r\n"), "<1@example.com>"},
+		{"folded, in other letters", mdn("original-message-id:\r\n\t<1@example.com>\r\n"), "<1@example.com>"},
+		{"twice the same", mdn("Original-Message-ID: <1@example.com>\r\nX-Original-Message-ID: <1@example.com>\r\n"), "<1@example.com>"},
+		{"none", mdn(""), ""},
+		{"empty", mdn("Original-Message-ID: \r\n"), ""},
+		{"too long", mdn("Original-Message-ID: <" + long + ">\r\nOriginal-Message-ID: <2@example.com>\r\n"), "<2@example.com>"},
+		{"more than are read", mdn(many.String()), "<a@example.com> <b@example.com> <c@example.com> <d@example.com>"},
+		{"delivery report", report("MAILER-DAEMON@mx.example.org", "x", "delivery-status", "x", strings.Replace(status("failed", "5.1.1"), "Reporting-MTA", "X-Original-Message-ID: <3@example.com>\r\nReporting-MTA", 1), "Content-Type: text/plain\r\n\r\nx\r\n"), "<3@example.com>"},
+		{"in the text, where anybody may quote it", report("MAILER-DAEMON@mx.example.org", "x", "delivery-status", "Original-Message-ID: <4@example.com>", status("failed", "5.1.1"), headersOnly), ""},
+		{"in the returned message", report("MAILER-DAEMON@mx.example.org", "x", "delivery-status", "x", status("failed", "5.1.1"), "Content-Type: message/rfc822\r\n\r\nOriginal-Message-ID: <5@example.com>\r\n"+returnedHeader), ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := strings.Join(check(t, []byte(c.raw), true).About, " "); got != c.want {
+				t.Errorf("it is about %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
 func TestNames(t *testing.T) {
 	seen := map[string]bool{}
 	for c := NoClue; c < clues; c++ {

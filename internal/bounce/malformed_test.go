@@ -17,10 +17,18 @@ func check(t testing.TB, raw []byte, null bool) Report {
 		t.Errorf("unknown words: %v %v %v", r.Kind, r.Action, r.Clue)
 	case (r.Kind == Ordinary) != (r.Clue == NoClue):
 		t.Errorf("%v by %v", r.Kind, r.Clue)
-	case r.Kind == Ordinary && (!r.Returned.Empty() || r.Recipients != nil || r.Cut):
+	case r.Kind == Ordinary && (!r.Returned.Empty() || r.Recipients != nil || r.About != nil || r.Cut):
 		t.Errorf("ordinary mail that returned something: %+v", r)
 	case len(r.Returned.Raw()) > MaxBytes || len(r.Recipients) > MaxRecipients:
 		t.Errorf("out of bounds: %d octets, %d recipients", len(r.Returned.Raw()), len(r.Recipients))
+	}
+	if len(r.About) > MaxAbout {
+		t.Errorf("%d messages that it is about", len(r.About))
+	}
+	for _, id := range r.About {
+		if id == "" || len(id) > maxAbout || strings.ContainsAny(id, "\r\n") {
+			t.Errorf("it is about %q", id)
+		}
 	}
 	for line := range bytes.Lines(r.Returned.Raw()) {
 		if blank(line) {

@@ -2,6 +2,7 @@ package bounce
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 )
 
@@ -56,14 +57,45 @@ func anyRecipient(t []byte) Recipient {
 // statusRecipients reads the status part, of a receipt too.
 func (n *notice) statusRecipients() []Recipient {
 	for _, p := range n.parts {
-		if p.is("message/delivery-status") || p.is("message/global-delivery-status") ||
-			p.is("message/disposition-notification") || p.is("message/global-disposition-notification") || p.is("message/feedback-report") {
+		if p.status() {
 			if rs := parseStatus(p.text()); len(rs) > 0 {
 				return rs
 			}
 		}
 	}
 	return nil
+}
+
+// status says that the part is one of fields for programs.
+func (c content) status() bool {
+	return c.is("message/delivery-status") || c.is("message/global-delivery-status") ||
+		c.is("message/disposition-notification") || c.is("message/global-disposition-notification") || c.is("message/feedback-report")
+}
+
+// maxAbout is how long a Message-ID may be, in octets: a line's worth (RFC 5322, 2.1.1).
+const maxAbout = 998
+
+// about reads off the status parts which message the notice says it is about. One that is too long is none.
+func (n *notice) about() []string {
+	var ids []string
+	for _, p := range n.parts {
+		if !p.status() {
+			continue
+		}
+		for t := p.text(); len(t) > 0 && len(ids) < MaxAbout; {
+			var f field
+			f, t = nextField(t)
+			if !equalFold(f.name, "original-message-id") && !equalFold(f.name, "x-original-message-id") {
+				continue
+			}
+			if v := bytes.TrimSpace(f.value); len(v) > 0 && len(v) <= maxAbout {
+				if id := unfold(v); !slices.Contains(ids, id) {
+					ids = append(ids, id)
+				}
+			}
+		}
+	}
+	return ids
 }
 
 // before returns what stands in t before its part raw; all of it if raw is a copy.
