@@ -63,7 +63,7 @@ func (k *dkimDraft) takeKey(d *decoder, n *node) {
 	if !ok {
 		return
 	}
-	data, ok := d.readSecret(n, path)
+	data, ok := d.readSecret(n, path, "make one with: openssl genrsa -out "+path+" 2048 (the daemon's user must be able to read it)")
 	if !ok {
 		return
 	}
@@ -85,15 +85,17 @@ func (k *dkimDraft) takeKey(d *decoder, n *node) {
 
 // takeDKIM takes the keys of a domain.
 func (t *domainDraft) takeDKIM(d *decoder, n *node) {
-	if n.kind == kindTable {
-		d.bad(n, "write dkim = [{ … }]: there may be several keys", "a list is wanted, this is a section")
-		return
-	}
-	if !d.want(n, kindArray) {
+	const form = `write dkim = [{ selector = "s1", key = "FILE" }]: there may be several keys`
+	if n.kind != kindArray {
+		d.bad(n, form, "a list of keys is wanted, this is %s", n.kind)
 		return
 	}
 	first := map[string]position{}
 	for _, e := range n.elems {
+		if e.kind != kindTable {
+			d.bad(e, form, "a key is written in braces, and this is %s", e.kind)
+			continue
+		}
 		k := &dkimDraft{}
 		d.table(e, "dkim", k.keys())
 		if k.Selector != "" {
@@ -111,9 +113,12 @@ func (t *domainDraft) takeDKIM(d *decoder, n *node) {
 
 // checkDKIM looks at the keys beside the name of the domain and beside [outbound].
 func (t *domainDraft) checkDKIM(d *decoder, outbound bool) {
-	signs := false
+	signs, rsas := false, false
 	for i, k := range t.DKIM {
 		signs = signs || k.Sign
+		if _, is := k.Key.Public().(*rsa.PublicKey); is && k.Sign {
+			rsas = true
+		}
 		if t.Name == "" {
 			continue
 		}
@@ -123,5 +128,8 @@ func (t *domainDraft) checkDKIM(d *decoder, outbound bool) {
 	}
 	if signs && !outbound {
 		d.warn(t.at["dkim"], "let your servers send through [outbound]", "dkim: nothing is signed without [outbound]")
+	}
+	if signs && outbound && !rsas {
+		d.warn(t.at["dkim"], "have an RSA key of 2048 bits beside it, under another selector", "dkim: only Ed25519 signs, which some receivers do not verify (RFC 8463)")
 	}
 }

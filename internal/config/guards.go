@@ -55,10 +55,10 @@ func (t *domainDraft) guardKeys() []key {
 		{name: "forged", def: `"allow"`, set: t.placed("forged", forged),
 			doc: "Mail from outside whose envelope sender claims to be of this domain: `refuse` it (rule `sender-forged`), or `allow`. Refuse it when everything that sends as this domain either is named in `senders`, comes through a network for which SPF passes, or does not come in here at all."},
 		{name: "senders", def: "[]", set: t.placed("senders", t.takeSenders),
-			doc: "Who outside may send as this domain with `forged = \"refuse\"`: a network; `From:DOMAIN`, which is a domain and what is below it, or `From:user@domain`; or `access:FILE`, whose lines about senders and clients count. Name web shops, newsletter services and branch offices."},
-		{name: "spf", def: `"mark"`, set: choice(&g.SPF, "off", "mark", "refuse"),
+			doc: "Who outside may send as this domain with `forged = \"refuse\"`: a network; `From:DOMAIN`, which is a domain and what is below it, or `From:user@domain`; or `access:FILE`, whose lines about senders and clients count. Name web shops, newsletter services and branch offices, best by their networks: as a `From:` entry anybody outside may write."},
+		{name: "spf", def: `"mark"`, set: t.placed("spf", choice(&g.SPF, "off", "mark", "refuse")),
 			doc: "What follows when the sender's domain says that the client may not send for it (RFC 7208): `refuse` where it says *fail* (rule `sender-spf`), `mark` in the header, or `off`. Refusing also hits mail that somebody forwards to you without rewriting the sender."},
-		{name: "dmarc", def: `"mark"`, set: choice(&g.DMARC, "off", "mark", "refuse"),
+		{name: "dmarc", def: `"mark"`, set: t.placed("dmarc", choice(&g.DMARC, "off", "mark", "refuse")),
 			doc: "What follows when the header From does not hold up (RFC 7489): `refuse` where its domain publishes `p=reject` (rule `dmarc`), `mark` in the header, or `off`. Refusing also hits mailing lists that change messages."},
 		{name: "bounces", def: `"watch"`, set: t.placed("bounces", choice(&g.Bounces, "off", "watch", "enforce")),
 			doc: "Bounces and other automatic mail that comes in: `watch` judges whether it answers mail that you sent, marks it and lets it in; `enforce` refuses what does not prove it (rule `bounce-not-ours`); `off` does not look. Enforce when all your mail has gone through `[outbound]` for ten days, and the report of `watch` shows nothing that you want."},
@@ -191,6 +191,9 @@ func (c *Config) checkGuards(d *decoder, t *domainDraft) {
 		}
 	}
 	if c.Outbound != nil {
+		if t.Guards.SPF == evidence.CheckOff && t.Guards.DMARC == evidence.CheckOff {
+			d.warn(t.at["dmarc"], `write spf = "mark" or dmarc = "mark", which refuse nothing`, `dmarc: with spf and dmarc both "off" no sender is ever proven, so every bounce and automatic reply to mail for %s is kept from leaving`, t.Name)
+		}
 		return
 	}
 	const hint = "let your servers send through [outbound]"
@@ -212,7 +215,9 @@ func (t *domainDraft) checkSenders(d *decoder) {
 		switch {
 		case !t.covers(domain):
 			d.warn(t.fromAt[i], "name "+t.Name+"'s own addresses, subdomains or aliases", "senders: %s is no sender of %s, so this changes nothing", from, t.Name)
-		case from == domain && t.has(domain):
+		case from != domain:
+			d.warn(t.fromAt[i], "name the network from which it comes, where it has one", "senders: anybody outside may write as %s", from)
+		case t.has(domain):
 			d.warn(t.fromAt[i], `name a subdomain, an address or a network, or write forged = "allow"`, "senders: this lets everybody send as %s", domain)
 		}
 	}

@@ -12,7 +12,7 @@ func (c *Config) keys(d *decoder) []key {
 		{name: "hostname", unset: "the host's own name", set: text(&c.Hostname, mail.FoldDomain),
 			doc: "The gateway's name: in its banner, in EHLO towards downstreams, in Received. Set it to the name that the MX record and the reverse DNS of the address give, where the host calls itself otherwise."},
 		{name: "state", def: `"/var/lib/backstop"`, set: d.stateFolder(&c.State),
-			doc: "The folder for what survives a restart: the answers remembered, and the socket that `status` asks. It is made when it is not there. Change it to run two gateways on one machine; `\"\"` keeps nothing."},
+			doc: "The folder for what survives a restart: the keys of tags and seals (`keys.json`, to be backed up), the record of seen mail, the counts of bounces, since when mail is tagged, the answers remembered, compiled lists and copies of sources; and the socket that `status` asks. It is made when it is not there. Change it to run two gateways on one machine; `\"\"` keeps nothing: then keys are made anew at each start, and what was sent before is not proven."},
 		{name: "mode", def: `"enforce"`, set: choice(&c.Mode, "enforce", "watch"),
 			doc: "`watch` decides, logs and counts, but its own rules refuse nothing: for the first days. What the downstream refuses is passed on all the same."},
 		{name: "postmaster", unset: "postmaster of the first domain", set: d.marked("postmaster", text(&c.Postmaster, parseMailbox)),

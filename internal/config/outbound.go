@@ -1,10 +1,13 @@
 package config
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 
+	"backstop/internal/evidence"
 	"backstop/internal/listen"
 	"backstop/internal/route"
 )
@@ -45,7 +48,7 @@ func (o *outboundDraft) keys() []key {
 		{name: "relay", required: true, example: `"smtp://127.0.0.1:10025"`, set: kept(&o.relayAt, text(&o.Relay, parseRelay)),
 			doc: "The MTA of yours that queues and delivers, or a smarthost: `smtp://HOST[:PORT]`, with the options that a domain's relay has."},
 		{name: "username", unset: "none", set: kept(&o.nameAt, text(&o.Username, someText)),
-			doc: "The name for AUTH, where the smarthost wants one. Then `?tls=require` belongs to the relay."},
+			doc: "The name for AUTH, where the smarthost wants one. It is said through TLS with a certificate that checks only, or on this machine; where there is none, mail waits."},
 		{name: "password", unset: "none", set: kept(&o.passwordAt, secret(&o.Password)), doc: "Its password."},
 		{name: "password_file", unset: "none", set: kept(&o.secretAt, secretFile(&o.Password)), doc: "The file that holds the password, and nothing else."},
 	}
@@ -104,6 +107,8 @@ func takeClients(dst *[]netip.Prefix) setter {
 				d.bad(e, "name your own servers alone", "%q is everybody, and this would be an open relay", e.text)
 			case tooWide(p):
 				d.bad(e, "name your own servers alone", "%q is a large part of the internet, and this would be an open relay", e.text)
+			case wide(p):
+				d.warn(e.at, "name your own servers alone", "clients: everybody in %q can send to anybody through this door, and that is more of the internet than most sites have", e.text)
 			}
 		}
 	}
@@ -115,12 +120,26 @@ func tooWide(p netip.Prefix) bool {
 	if p.Addr().Is4() {
 		return p.Bits() < 8
 	}
-	for _, own := range []string{"fc00::/7", "fe80::/10"} {
-		if private := netip.MustParsePrefix(own); p.Bits() >= private.Bits() && private.Contains(p.Addr()) {
-			return false
+	return p.Bits() < 16 && !private(p)
+}
+
+// wide says whether a network has more than 65536 public addresses (of IPv6: networks of /48, as sites have one).
+func wide(p netip.Prefix) bool {
+	if p.Addr().Is4() {
+		return p.Bits() < 16 && !private(p)
+	}
+	return p.Bits() < 32 && !private(p)
+}
+
+// private says whether nobody on the internet is in a network (RFC 1918, RFC 6598, RFC 1122, 3.2.1.3, RFC 3927,
+// RFC 4193, RFC 4291, 2.5.6).
+func private(p netip.Prefix) bool {
+	for _, own := range []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "fc00::/7", "fe80::/10"} {
+		if net := netip.MustParsePrefix(own); p.Bits() >= net.Bits() && net.Contains(p.Addr()) {
+			return true
 		}
 	}
-	return p.Bits() < 16
+	return false
 }
 
 // checkOutbound looks at [outbound] as a whole, and beside the other listeners.
@@ -151,9 +170,33 @@ func (c *Config) checkOutbound(d *decoder) {
 		d.warn(o.at, "name a folder with state =", "[outbound] makes tags and seals with keys that are lost at each restart, for there is no state folder")
 	}
 	o.checkLogin(d)
+	c.checkKept(d)
 }
 
-// checkLogin sees to it that a name has its password, and that nobody reads it on the way.
+// checkKept finds the domains whose servers' automatic mail is refused at once, without a place for it. It is one warning
+// for all of them: who begins has written none of these keys.
+func (c *Config) checkKept(d *decoder) {
+	var names []string
+	for _, t := range d.domains {
+		mode := c.Mode
+		if t.ModeSet {
+			mode = t.Mode
+		}
+		if t.Name != "" && mode == evidence.Enforce && !t.written("bounce_to") {
+			names = append(names, t.Name)
+		}
+	}
+	const few = 3
+	if n := len(names); n > few {
+		names = append(names[:few:few], fmt.Sprintf("%d more", n-few))
+	}
+	if len(names) > 0 {
+		d.warn(d.outbound.at, `write bounce_to = "MAILBOX", or mode = "watch" for the first ten days`, "[outbound]: automatic replies and bounces that prove nothing are refused from the first minute, for there is no bounce_to (%s)", strings.Join(names, ", "))
+	}
+}
+
+// checkLogin sees to it that a name has its password, and that nobody reads it on the way: on opportunistic TLS too it is
+// said to a certificate that checks only, or not at all.
 func (o *outboundDraft) checkLogin(d *decoder) {
 	if o.passwordAt != nil && o.secretAt != nil {
 		d.fail(o.secretAt.at, "keep one of the two", "password_file: there is a password as well")
@@ -170,8 +213,9 @@ func (o *outboundDraft) checkLogin(d *decoder) {
 	case o.nameAt == nil || o.Relay.Scheme != route.SMTP || o.Relay.IsZero() || loopback(net.JoinHostPort(o.Relay.Host, "")):
 	case o.Relay.TLS == route.TLSOff:
 		d.fail(o.relayAt.at, "write ?tls=require", "relay: the password would go to %s in the clear", o.Relay.Host)
-	case o.Relay.TLS == route.TLSOpportunistic:
-		d.warn(o.relayAt.at, "write ?tls=require", "relay: whoever sits between here and %s can get the password, for TLS is not insisted on", o.Relay.Host)
+	}
+	if c := o.Relay.Client; o.nameAt != nil && (c == route.HandoverXCLIENT || c == route.HandoverPROXY) {
+		d.warn(o.relayAt.at, "take client="+c.String()+" out", "relay: client=%v is for a server that trusts this one, and one that wants a login hardly does: it may refuse every connection", c)
 	}
 }
 

@@ -35,7 +35,7 @@ func (s *SRS) takeSecrets(d *decoder, n *node) {
 	if !ok {
 		return
 	}
-	data, ok := d.readSecret(n, path)
+	data, ok := d.readSecret(n, path, "it is postsrsd's file of secrets, often /etc/postsrsd.secret, and the daemon's user must be able to read it")
 	if !ok {
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/netip"
 	"os"
 	"strconv"
@@ -77,18 +78,30 @@ func someText(s string) (string, error) {
 
 // choice takes one of the names; the index is the value.
 func choice[T ~uint8](dst *T, names ...string) setter {
-	return text(dst, func(s string) (T, error) {
+	quoted := make([]string, len(names))
+	for i, n := range names {
+		quoted[i] = strconv.Quote(n)
+	}
+	all := strings.Join(quoted[:len(names)-1], ", ") + " or " + quoted[len(names)-1]
+	take := text(dst, func(s string) (T, error) {
 		for i, n := range names {
 			if n == s {
 				return T(i), nil
 			}
 		}
-		hint := "write " + strings.Join(names[:len(names)-1], ", ") + " or " + names[len(names)-1]
+		hint := "write " + all
 		if near := nearest(s, names); near != "" {
 			hint = "did you mean \"" + near + "\"?"
 		}
 		return 0, hinted{fmt.Sprintf("%q is not known", s), hint}
 	})
+	return func(d *decoder, n *node) {
+		if n.kind != kindText { // quotes alone would not do
+			d.bad(n, "write "+d.key+" = "+all, "a text is wanted, this is %s", n.kind)
+			return
+		}
+		take(d, n)
+	}
 }
 
 // integer takes a whole number between low and high.
@@ -289,7 +302,7 @@ func secretFile(dst *Secret) setter {
 		if !ok || d.dry {
 			return
 		}
-		data, ok := d.readSecret(n, path)
+		data, ok := d.readSecret(n, path, "make it, with the secret on one line and nothing else; the daemon's user must be able to read it")
 		switch value := strings.TrimRight(string(data), "\r\n"); {
 		case !ok:
 		case value == "" || strings.ContainsAny(value, "\r\n\x00"):
@@ -300,18 +313,25 @@ func secretFile(dst *Secret) setter {
 	}
 }
 
-// readSecret reads a small file that nobody else should read, and warns where everybody can.
-func (d *decoder) readSecret(n *node, path string) ([]byte, bool) {
+// readSecret reads a small file that nobody else should read, and warns where everybody can. from says where such a
+// file comes from.
+func (d *decoder) readSecret(n *node, path, from string) ([]byte, bool) {
 	f, err := os.Open(d.path(path))
 	if err != nil {
-		d.cannotRead(n, path, err, "")
+		switch full := d.path(path); {
+		case errors.Is(err, fs.ErrPermission):
+			from = "let the user read it who runs the daemon: chgrp backstop " + full + " && chmod 640 " + full
+		case full != path:
+			from = "it was looked for as " + full + "; " + from
+		}
+		d.cannotRead(n, path, err, from)
 		return nil, false
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
 	switch {
 	case err != nil:
-		d.cannotRead(n, path, err, "")
+		d.cannotRead(n, path, err, "name a file in it, or another one")
 		return nil, false
 	case len(data) > maxSecret:
 		d.bad(n, "name the file that holds the secret and nothing else", "%s is too large", path)
