@@ -55,7 +55,8 @@ func (c *Checker) DMARC(ctx context.Context, header []byte, spf evidence.SPF, si
 	case !found:
 		return evidence.DMARC{Result: evidence.None, Domain: from, Detail: "no DMARC record is published for " + from}
 	}
-	return dmarc.Evaluate(dmarc.Input{From: from, Record: record, OfOrg: ofOrg, SPF: spf, DKIM: signatures, Sender: sender, Roll: uint8(rand.IntN(100))})
+	author, _ := dmarc.FromAddress(header) // without one the pass is the domain's, and nobody's in it
+	return dmarc.Evaluate(dmarc.Input{From: from, Author: author, Record: record, OfOrg: ofOrg, SPF: spf, DKIM: signatures, Sender: sender, Roll: uint8(rand.IntN(100))})
 }
 
 // record asks for the record of a domain. failure has a result where discovery ends without one.

@@ -1,7 +1,7 @@
 // Package dmarc judges the header From of a message by what its domain publishes and by what
 // SPF and DKIM found (RFC 7489). It asks nobody: [FromDomain] names the domain, the caller fetches
 // the record below "_dmarc." of it, or of [OrgDomain], [Parse] reads what came, and
-// [Evaluate] weighs it.
+// [Evaluate] weighs it. [FromAddress] is the author himself, where the field leaves no doubt who that is.
 //
 // The look at the header From is the security of the whole. Programs disagree about fields that are
 // not well formed, and who writes such a field wants the domain that is judged to be another than

@@ -7,7 +7,8 @@ import (
 
 // Input is what a message is weighed by.
 type Input struct {
-	From   string // the domain of the header From, as FromDomain gives it
+	From   string       // the domain of the header From, as FromDomain gives it
+	Author mail.Address // of the header From, as FromAddress gives it; zero where that is an error
 	Record Record
 	OfOrg  bool // the record was found at the organisational domain, and From is below it
 	SPF    evidence.SPF
@@ -19,6 +20,10 @@ type Input struct {
 // Evaluate weighs a message for which there is a record. It passes if SPF or a DKIM signature passed for a domain
 // that is aligned with From (RFC 7489, 3.1). It fails only if everything that could have made it pass was seen: a
 // temporary error there, and SPF that nobody checked, is TempError.
+//
+// A pass says something of the envelope sender only where he is the author himself. Of the same domain is not
+// enough: whoever has a mailbox at a large provider gets its signature on a letter to himself, and could
+// send that again in the name of any other of its users, to whom the bounces would go.
 func Evaluate(in Input) evidence.DMARC {
 	d := evidence.DMARC{Domain: in.From, Policy: in.Record.Policy}
 	if in.OfOrg {
@@ -26,7 +31,7 @@ func Evaluate(in Input) evidence.DMARC {
 	}
 	d.Result, d.Detail = weigh(in)
 	if d.Result == evidence.Pass {
-		d.Aligned = !in.Sender.IsNull() && relaxed(in.From, in.Sender.Domain())
+		d.Aligned = !in.Sender.IsNull() && in.Sender.Key() == in.Author.Key()
 	} else if in.Roll >= in.Record.Percent {
 		d.Policy = weaker(d.Policy)
 	}
@@ -85,9 +90,6 @@ func aligned(from, domain string, strict bool) bool {
 	}
 	return d == from || !strict && OrgDomain(d) == OrgDomain(from)
 }
-
-// relaxed compares two folded domains.
-func relaxed(a, b string) bool { return aligned(a, b, false) }
 
 // weaker is the policy for messages outside the share (RFC 7489, 6.6.4).
 func weaker(p evidence.PublishedPolicy) evidence.PublishedPolicy {

@@ -107,24 +107,34 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
+// A pass is the envelope sender's only where he is the author.
 func TestAligned(t *testing.T) {
 	for _, tc := range []struct {
-		from, sender string
-		result       evidence.Result
-		want         bool
+		author, sender string
+		result         evidence.Result
+		want           bool
 	}{
-		{"example.org", "a@example.org", evidence.Pass, true},
-		{"mail.example.org", "a@bounces.EXAMPLE.org", evidence.Pass, true},
-		{"example.org", "a@example.com", evidence.Pass, false},
-		{"example.co.uk", "a@other.co.uk", evidence.Pass, false},
-		{"example.org", "", evidence.Pass, false},
-		{"example.org", "postmaster", evidence.Pass, false},
-		{"example.org", "a@[192.0.2.1]", evidence.Pass, false},
-		{"example.org", "a@example.org", evidence.Fail, false},
-		{"example.org", "a@example.org", evidence.TempError, false},
+		{"a@example.org", "a@example.org", evidence.Pass, true},
+		{"A@example.org", "a@EXAMPLE.org", evidence.Pass, true},
+		{"a@mail.example.org", "\"a\"@mail.example.org", evidence.Pass, true},
+		{"b@example.org", "a@example.org", evidence.Pass, false},
+		{"a@mail.example.org", "a@example.org", evidence.Pass, false},
+		{"a@example.org", "prvs=1234abcdef=a@example.org", evidence.Pass, false},
+		{"a@example.org", "a+tag@example.org", evidence.Pass, false},
+		{"a@example.org", "a@example.com", evidence.Pass, false},
+		{"a@example.org", "", evidence.Pass, false},
+		{"a@example.org", "a", evidence.Pass, false},
+		{"", "a@example.org", evidence.Pass, false}, // From is no single mailbox
+		{"", "", evidence.Pass, false},
+		{"a@example.org", "a@example.org", evidence.Fail, false},
+		{"a@example.org", "a@example.org", evidence.TempError, false},
 	} {
-		got := dmarc.Evaluate(dmarc.Input{From: tc.from, DKIM: []evidence.Signature{signed(tc.result, tc.from)}, SPF: spf(evidence.Fail, "x.test"), Sender: sender(t, tc.sender)})
-		if got.Result != tc.result || got.Aligned != tc.want {
+		in := dmarc.Input{From: "example.org", Author: sender(t, tc.author).Address, Sender: sender(t, tc.sender), SPF: spf(evidence.Fail, "x.test")}
+		if !in.Author.IsZero() {
+			in.From = in.Author.Domain()
+		}
+		in.DKIM = []evidence.Signature{signed(tc.result, in.From)}
+		if got := dmarc.Evaluate(in); got.Result != tc.result || got.Aligned != tc.want {
 			t.Errorf("%+v: %+v", tc, got)
 		}
 	}

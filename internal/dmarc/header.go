@@ -7,7 +7,7 @@ import (
 	"iter"
 )
 
-// Errors of FromDomain.
+// Errors of FromDomain and FromAddress.
 var (
 	// ErrNone: there is no author's domain to ask (RFC 7489, 11.2: the result is "none").
 	ErrNone = errors.New("the header names no author with a domain")
@@ -19,14 +19,23 @@ var (
 // ErrAmbiguous. Several mailboxes are fine while they are of one domain; several From fields are not
 // (RFC 5322, 3.6).
 func FromDomain(header []byte) (string, error) {
+	value, err := fromValue(header)
+	if err != nil {
+		return "", err
+	}
+	return authorDomain(value)
+}
+
+// fromValue is the value of the one From field.
+func fromValue(header []byte) ([]byte, error) {
 	value, n := fromField(header)
 	switch {
 	case n == 0:
-		return "", fmt.Errorf("%w: there is no From field", ErrNone)
+		return nil, fmt.Errorf("%w: there is no From field", ErrNone)
 	case n > 1:
-		return "", fmt.Errorf("%w: there are several", ErrAmbiguous)
+		return nil, fmt.Errorf("%w: there are several", ErrAmbiguous)
 	}
-	return authorDomain(value)
+	return value, nil
 }
 
 // fromField finds the value of the first From field, unfolded, and counts them. It counts whatever a reader could

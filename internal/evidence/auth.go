@@ -59,8 +59,8 @@ type DMARC struct {
 	Result Result
 	Domain string          // of the header From
 	Policy PublishedPolicy // that applies to this message: of the subdomain where there is one, pct weighed
-	// Aligned: the domain for which DMARC passed is the envelope sender's, or has the same
-	// organisational domain, so that the pass says something of the envelope sender too.
+	// Aligned: DMARC passed, and the header From is one mailbox, the very address of the envelope sender, so that the
+	// pass says something of him too. A domain in common says nothing: its users are many.
 	Aligned bool
 	Detail  string
 }
@@ -112,6 +112,8 @@ type Claim struct {
 	// Exempt is why this client may claim it: "login", "[outbound] clients" (both whatever the sender is), or
 	// the entry of senders; "": he may not.
 	Exempt string
+	// Vouched: by where he comes from, and not only by the name that he gives. Then nobody asks SPF or DMARC about him.
+	Vouched bool
 }
 
 // TagStanding is what the tag of a recipient proves.

@@ -40,13 +40,13 @@ type Proof struct {
 	SPF   Result // of the envelope sender
 	DKIM  Result // the best signature's
 	DMARC Result // of the header From
-	// Aligned: the domain for which DMARC passed is the envelope sender's, or has the same organisational
-	// domain. Without it a DMARC pass says nothing of the envelope sender: a stranger's message
+	// Aligned: the header From, for which DMARC passed, is one mailbox, and the very address of the envelope
+	// sender. Without it a DMARC pass says nothing of the envelope sender: a stranger's message
 	// passes for the stranger's From, and gives anybody as its envelope sender.
 	Aligned bool
 }
 
-// Proves says whether the envelope sender is who wrote: SPF passed, or DMARC passed for a domain of the sender's.
+// Proves says whether the envelope sender is who wrote: SPF passed, or DMARC passed for a From that is the sender's.
 func (p Proof) Proves() bool { return p.SPF == Pass || p.DMARC == Pass && p.Aligned }
 
 // body is a Proof as it stands in the field, behind version, key and time.
