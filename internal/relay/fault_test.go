@@ -370,8 +370,16 @@ func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
 			if err != nil {
 				return
 			}
-			if answer = "250 ok\r\n"; strings.HasPrefix(line, "RCPT TO:<nobody") {
+			switch answer = "250 ok\r\n"; {
+			case strings.HasPrefix(line, "RCPT TO:<nobody"):
 				answer = "550 5.1.1 no\r\n"
+			case line == "DATA\r\n":
+				if _, err := io.WriteString(theirs, "354 go on\r\n"); err != nil {
+					return
+				}
+				for line != ".\r\n" && err == nil {
+					line, err = r.ReadString('\n')
+				}
 			}
 		}
 	}()

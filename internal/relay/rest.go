@@ -12,7 +12,8 @@ const restTime = 5 * time.Second
 
 // Between two calls of its owner a transaction rests. While all places are taken, the one
 // that has rested longest gives its connection up to whoever waits, and its own sender
-// hears 451: else a few clients that stop after RCPT would keep all others out.
+// hears 451: else a few clients that stop after RCPT would keep all others out. A message that its owner
+// kept back (Kept) finds another one when it comes.
 
 // rest notes that the owner has nothing under way on the connection.
 func (t *Transaction) rest() {

@@ -28,7 +28,15 @@ type Transaction struct {
 	p        *pooled // nil before the first Rcpt, and after the end
 	mailDone bool    // MAIL was accepted on p
 	accepted int
-	lost     bool // the connection went away with recipients accepted on it: nothing can follow
+	lost     bool // the connection went away with recipients accepted on it: nothing can follow, but for a message that was kept back
+	rcpts    []rcpt
+	kept     bool
+}
+
+// rcpt is a recipient whom the downstream accepted.
+type rcpt struct {
+	to mail.Address
+	p  smtp.RcptParams
 }
 
 // Begin opens a transaction; nothing is sent before the first Rcpt.
@@ -48,6 +56,11 @@ func (t *Transaction) Accepted() int { return t.accepted }
 func (t *Transaction) Rcpt(ctx context.Context, to mail.Address, p smtp.RcptParams) evidence.Answer {
 	t.wake()
 	defer t.rest()
+	return t.give(ctx, to, p)
+}
+
+// give is Rcpt for a transaction that is awake.
+func (t *Transaction) give(ctx context.Context, to mail.Address, p smtp.RcptParams) evidence.Answer {
 	switch {
 	case t.lost:
 		return t.gone(evidence.StepRcpt)
@@ -128,7 +141,11 @@ func (t *Transaction) rcpt(ctx context.Context, to mail.Address, p smtp.RcptPara
 	steps[n] = smtp.StepRcpt
 	t.p.dirty = true
 	resps, err := b.Do(ctx)
-	return t.read(ctx, steps[:len(resps)], resps, err)
+	a, stale = t.read(ctx, steps[:len(resps)], resps, err)
+	if a.Outcome == evidence.OutcomeAccepted {
+		t.rcpts = append(t.rcpts, rcpt{to, p})
+	}
+	return a, stale
 }
 
 // read takes the answers to what rcpt sent. The first that decides is the answer;
@@ -329,17 +346,9 @@ func (d *Downstream) warnHandover(why string) {
 // is closed in the middle of the message, and the downstream has none.
 func (t *Transaction) Data(ctx context.Context, pre []byte, body io.Reader) evidence.Answer {
 	t.wake()
-	if t.p == nil || t.accepted == 0 {
-		return t.gone(evidence.StepData)
-	}
-	c := t.p.c
-	send := c.SendBDAT
-	if !c.Capabilities().Chunking || t.env.Params.Body != smtp.BodyBinaryMIME && !whole(body) {
-		// A long message in chunks would wait for an answer after each of them.
-		if a, ok := t.askData(ctx); !ok {
-			return a
-		}
-		send = c.SendData
+	send, a := t.ready(ctx, body)
+	if send == nil {
+		return a
 	}
 	start := time.Now()
 	resp, err := send(ctx, pre, body)
@@ -347,7 +356,7 @@ func (t *Transaction) Data(ctx context.Context, pre []byte, body io.Reader) evid
 	if err != nil {
 		return t.failed(ctx, err)
 	}
-	a := t.answer(&resp, evidence.StepMessage)
+	a = t.answer(&resp, evidence.StepMessage)
 	switch a.Outcome {
 	case evidence.OutcomeAccepted:
 		t.p.dirty, t.p.refused = false, 0
@@ -368,6 +377,7 @@ func (t *Transaction) askData(ctx context.Context) (a evidence.Answer, ok bool) 
 	b.Data()
 	resps, err := b.Do(ctx)
 	if err != nil {
+		t.kept = t.kept && !errors.Is(err, os.ErrDeadlineExceeded) // who does not answer is not asked twice
 		return t.failed(ctx, err), false
 	}
 	r := &resps[0]
@@ -381,8 +391,9 @@ func (t *Transaction) askData(ctx context.Context) (a evidence.Answer, ok bool) 
 		return a, false
 	}
 	t.p.refused++
-	t.after421(r)
-	t.end()
+	if t.after421(r); t.p != nil {
+		t.end()
+	}
 	return a, false
 }
 
@@ -407,7 +418,7 @@ func (t *Transaction) end() {
 	if t.p != nil {
 		t.d.release(t.p)
 	}
-	t.p, t.mailDone, t.accepted, t.lost = nil, false, 0, false
+	t.p, t.mailDone, t.accepted, t.lost, t.rcpts = nil, false, 0, false, nil
 }
 
 // drop closes the connection. What was accepted on it stays counted, so that
