@@ -2,6 +2,7 @@ package keyfile
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -27,10 +28,14 @@ func (f *File) New(now time.Time) (made keyring.Key, err error) {
 }
 
 // Import takes over the secret of another signer under the number that it uses there. It signs as one of New
-// does, unless it is to verify only.
+// does, unless it is to verify only. The same secret under the same number comes back from retirement.
 func (f *File) Import(id keyring.ID, secret []byte, verifyOnly bool, now time.Time) (made keyring.Key, err error) {
 	if len(secret) == 0 || len(secret) > MaxSecret {
 		return made, hint("name the file that holds the other signer's secret and nothing else", "a secret has 1 to %d octets, not %d", MaxSecret, len(secret))
+	}
+	if len(secret) < MinSigns && !verifyOnly {
+		return made, hint("import it with --verify-only, so that what the other signer made is known, and sign with a key of `backstop keys new`",
+			"a secret of %s does not sign here, for who sees a tag of it can try all that are so short: it has %d at least", octets(len(secret)), MinSigns)
 	}
 	err = f.change(now, func(keys []keyring.Key) ([]keyring.Key, error) {
 		if at := slices.IndexFunc(keys, func(k keyring.Key) bool { return k.ID == id }); at >= 0 {
@@ -40,12 +45,12 @@ func (f *File) Import(id keyring.ID, secret []byte, verifyOnly bool, now time.Ti
 				return nil, hint("`backstop keys list` shows it", "key %v has this very secret already", id)
 			case k.Retired.IsZero():
 				return nil, hint("`backstop keys list` shows the keys; the other signer may be able to use another number", "number %v is taken by another key", id)
-			case now.Before(k.Retired.Add(Lifetime)):
+			case now.Before(k.Retired.Add(Lifetime)) && string(k.Secret) != string(secret):
 				return nil, hint("the other signer may be able to use another number", "number %v was another key's, and is free again from %s", id, when(k.Retired.Add(Lifetime)))
 			}
 			keys = slices.Delete(keys, at, at+1)
 		}
-		made = keyring.Key{ID: id, Secret: secret, Created: second(now)}
+		made = keyring.Key{ID: id, Secret: secret, Created: second(now), Imported: true}
 		if !verifyOnly {
 			made.SignsFrom = signsFrom(keys, now)
 		}
@@ -71,8 +76,7 @@ func (f *File) Retire(id keyring.ID, now time.Time, force bool) error {
 		if err != nil {
 			return nil, err
 		}
-		begun := !k.SignsFrom.After(now)
-		if until := ring.Needed(id, Lifetime); !force && begun && (until.IsZero() || now.Before(until)) {
+		if until, needed := neededUntil(ring, k, now); !force && needed && (until.IsZero() || now.Before(until)) {
 			return nil, &NeededError{ID: id, Until: until}
 		}
 		signer, signs := ring.Signer(now)
@@ -82,6 +86,15 @@ func (f *File) Retire(id keyring.ID, now time.Time, force bool) error {
 		}
 		return keys, nil
 	})
+}
+
+// neededUntil says whether a key may have signed anything, and until when that can be under way; the zero time: it signs
+// on, and nobody takes over.
+func neededUntil(ring keyring.Ring, k *keyring.Key, now time.Time) (until time.Time, needed bool) {
+	if !k.SignsFrom.After(now) {
+		return ring.Needed(k.ID, Lifetime), true
+	}
+	return k.Created.Add(Lifetime), k.Imported // where it comes from it has signed already
 }
 
 // succeed sees to it that a key signs, now that the one that did is retired.
@@ -180,6 +193,14 @@ func signsFrom(keys []keyring.Key, now time.Time) time.Time {
 
 // second is a moment as it stands in the file.
 func second(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
+
+// octets counts them in words.
+func octets(n int) string {
+	if n == 1 {
+		return "1 octet"
+	}
+	return fmt.Sprintf("%d octets", n)
+}
 
 func when(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 

@@ -3,7 +3,8 @@
 //
 //	{"version": 1, "keys": [{"id": 3, "secret": "BASE64", "created": "2026-11-22T09:00:00Z", "signs_from": "2026-11-23T00:00:00Z"}]}
 //
-// signs_from is left out where a key verifies only, retired where it is in use. Reading is strict: what is not
+// signs_from is left out where a key verifies only, retired where it is in use; imported is true where another signer has the
+// secret too. Reading is strict: what is not
 // understood is an error with its line, a running daemon keeps the keys that it has, and nothing is written over it.
 //
 // Who changes the file holds a lock on its folder (flock), so that of two at once neither loses the other's key.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,7 +38,7 @@ type Options struct {
 	NoEvents bool
 	// Ticks replaces the clock of these looks.
 	Ticks <-chan time.Time
-	// Changed is called after each look at a file that had changed, from one goroutine.
+	// Changed is called after each change of what the file says, or of who may read it, from one goroutine.
 	Changed func(State)
 }
 
@@ -66,6 +67,10 @@ type File struct {
 	opening sync.Mutex
 	closed  bool // under opening
 	watched atomic.Pointer[watch.File[content]]
+
+	parsed, heard *content // what was read, and what was told of, last; of the goroutine that watches
+	trouble       string   // what was told of
+	open          bool     // the file was exposed, and that was told
 }
 
 // lockWait is how long a change waits for that of another.
@@ -130,6 +135,7 @@ func (f *File) follow() error {
 		_, err := w.Look(context.Background()) // it answers from its goroutine, which only Close ends
 		return err
 	}
+	f.heard = nil
 	w, err := watch.Open(f.path, f.parse, watch.Options{
 		What: "file of keys", Changed: f.changed, NoEvents: f.opts.NoEvents, Ticks: f.opts.Ticks, Now: f.opts.Now,
 	})
@@ -146,7 +152,11 @@ func (f *File) parse(in *watch.Text) (*content, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	return contentOf(keys, f.opts.Now())
+	c, n, err := contentOf(keys, f.opts.Now())
+	if f.parsed = c; f.heard == nil { // the first; nothing has to be told of it
+		f.heard, f.open = c, f.exposed()
+	}
+	return c, n, err
 }
 
 func contentOf(keys []keyring.Key, now time.Time) (c *content, n int, err error) {
@@ -169,6 +179,9 @@ func living(keys []keyring.Key, now time.Time) (out []keyring.Key) {
 
 // changed tells of a look at the file. It is done here and not by package watch, whose words are about recipients.
 func (f *File) changed(s watch.State) {
+	if !f.news(s) {
+		return
+	}
 	if s.Err != nil {
 		f.opts.Logger.Error("the changed file of keys was not taken over; the keys before it stay in force", "file", f.path, "keys", s.Entries, "error", f.told(s.Err))
 	} else {
@@ -176,6 +189,25 @@ func (f *File) changed(s watch.State) {
 		f.warn()
 	}
 	f.opts.Changed(f.stateOf(s))
+}
+
+// news says whether a look found something that was not told of yet. What this File writes is looked at by itself, and once
+// more when the event comes.
+func (f *File) news(s watch.State) bool {
+	trouble, open := "", f.exposed()
+	if s.Err != nil {
+		trouble = s.Err.Error()
+	}
+	same := trouble == f.trouble && open == f.open && (s.Err != nil || slices.EqualFunc(f.parsed.all.Keys(), f.heard.all.Keys(), sameKey))
+	f.trouble, f.open = trouble, open
+	if s.Err == nil {
+		f.heard = f.parsed
+	}
+	return !same
+}
+
+func sameKey(a, b keyring.Key) bool {
+	return a.ID == b.ID && string(a.Secret) == string(b.Secret) && a.Created.Equal(b.Created) && a.SignsFrom.Equal(b.SignsFrom) && a.Retired.Equal(b.Retired)
 }
 
 // told is an error of package watch in words that fit keys.

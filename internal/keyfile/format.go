@@ -16,6 +16,7 @@ const (
 	version   = 1
 	maxFile   = 64 << 10 // octets: ten keys of MaxSecret, four times over
 	MaxSecret = 1024     // octets of a secret; HMAC hashes what is longer than 64 anyway
+	MinSigns  = 16       // octets of a secret that signs, at least: who sees a tag of a shorter one can try them all
 )
 
 // layout is the file as it is written.
@@ -30,12 +31,13 @@ type fileKey struct {
 	Created   time.Time  `json:"created"`
 	SignsFrom time.Time  `json:"signs_from,omitzero"`
 	Retired   time.Time  `json:"retired,omitzero"`
+	Imported  bool       `json:"imported,omitzero"`
 }
 
 func encode(w io.Writer, keys []keyring.Key) error {
 	l := layout{Version: version, Keys: []fileKey{}}
 	for _, k := range keys {
-		l.Keys = append(l.Keys, fileKey{k.ID, k.Secret, k.Created.UTC(), k.SignsFrom.UTC(), k.Retired.UTC()})
+		l.Keys = append(l.Keys, fileKey{k.ID, k.Secret, k.Created.UTC(), k.SignsFrom.UTC(), k.Retired.UTC(), k.Imported})
 	}
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
@@ -143,6 +145,8 @@ func (r *reader) key() (keyring.Key, error) {
 			return r.value(name, &k.SignsFrom)
 		case "retired":
 			return r.value(name, &k.Retired)
+		case "imported":
+			return r.value(name, &k.Imported)
 		}
 		return fmt.Errorf("unknown name %q", name)
 	})
@@ -151,7 +155,7 @@ func (r *reader) key() (keyring.Key, error) {
 	case id == nil || *id < 0 || *id >= keyring.IDs:
 		err = errors.New(`a key has an "id", 0 to 9`)
 	case len(secret) == 0 || len(secret) > MaxSecret:
-		err = fmt.Errorf("the secret of key %d has %d octets: 1 to %d are possible", *id, len(secret), MaxSecret)
+		err = fmt.Errorf("the secret of key %d has %s: 1 to %d are possible", *id, octets(len(secret)), MaxSecret)
 	case k.Created.IsZero():
 		err = fmt.Errorf("key %d lacks the time when it was created", *id)
 	default:
@@ -221,6 +225,8 @@ func (r *reader) value(name string, into any) error {
 		return fmt.Errorf("%q is a whole number", name)
 	case "secret":
 		return errors.New(`"secret" is a string in base64`)
+	case "imported":
+		return errors.New(`"imported" is true or false`)
 	}
 	return fmt.Errorf("%q is a time, as 2026-11-23T00:00:00Z (RFC 3339)", name)
 }

@@ -15,6 +15,8 @@ func TestDecode(t *testing.T) {
 		"no list":          {`{"version": 1}`, ""},
 		"one":              {`{"version": 1, "keys": [` + key + `]}`, ""},
 		"keys first":       {`{"keys": [` + key + `], "version": 1}`, ""},
+		"imported":         {`{"version": 1, "keys": [{"id": 0, "secret": "c2VjcmV0", "created": "2026-11-22T09:00:00Z", "imported": true}]}`, ""},
+		"imported as text": {`{"version": 1, "keys": [{"id": 0, "secret": "c2VjcmV0", "imported": "yes"}]}`, `"imported" is true or false`},
 		"null is unset":    {`{"version": 1, "keys": [{"id": 0, "secret": "c2VjcmV0", "created": "2026-11-22T09:00:00Z", "signs_from": null, "retired": null}]}`, ""},
 		"breaks off":       {"{\"version\": 1,\n\"keys\": [", "keys.json:2: it breaks off"},
 		"breaks off later": {"{\"version\": 1,\n\"keys\": [" + key[:30], "keys.json:2: it breaks off"},
@@ -60,7 +62,7 @@ func TestDecode(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	for _, s := range []string{
-		`{"version": 1, "keys": [{"id": 3, "secret": "c2VjcmV0", "created": "2026-11-22T09:00:00Z", "signs_from": "2026-11-23T00:00:00+01:00", "retired": "2026-12-23T00:00:00Z"}]}`,
+		`{"version": 1, "keys": [{"id": 3, "secret": "c2VjcmV0", "created": "2026-11-22T09:00:00Z", "signs_from": "2026-11-23T00:00:00+01:00", "retired": "2026-12-23T00:00:00Z", "imported": true}]}`,
 		`{"version": 1, "keys": []}`, `{"keys": null, "version": 1}`, `{"version": 1, "keys": [{"id": 3, "id": 4}]}`, `[`, "{\"version\":\n2",
 	} {
 		f.Add(s)
@@ -86,7 +88,7 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("%q is written as something else: %v", s, err)
 		}
 		for i, k := range ring.Keys() {
-			if a := again[i]; a.ID != k.ID || string(a.Secret) != string(k.Secret) || !a.Created.Equal(k.Created) || !a.SignsFrom.Equal(k.SignsFrom) || !a.Retired.Equal(k.Retired) {
+			if a := again[i]; a.ID != k.ID || string(a.Secret) != string(k.Secret) || !a.Created.Equal(k.Created) || !a.SignsFrom.Equal(k.SignsFrom) || !a.Retired.Equal(k.Retired) || a.Imported != k.Imported {
 				t.Fatalf("key %v of %q changes", k.ID, s)
 			}
 		}

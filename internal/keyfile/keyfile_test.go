@@ -186,13 +186,17 @@ func TestRetireBeforeItSigns(t *testing.T) {
 
 func TestImport(t *testing.T) {
 	f := open(t, t.TempDir(), Options{NoEvents: true})
-	if _, err := f.Import(0, []byte("of Exim"), false, noon(22)); err != nil {
+	const long = "a secret of Exim"
+	if _, err := f.Import(0, []byte(long), false, noon(22)); err != nil {
 		t.Fatal(err)
+	}
+	if _, err := f.Import(1, []byte(long[1:]), false, noon(22)); err == nil || !strings.Contains(err.Error(), "a secret of 15 octets does not sign here") || !strings.Contains(hintOf(err), "--verify-only") {
+		t.Error(err)
 	}
 	if k, err := f.Import(7, []byte("of another"), true, noon(22)); err != nil || !k.SignsFrom.IsZero() {
 		t.Fatal(k.ID, err)
 	}
-	if _, err := f.Import(3, []byte("third"), false, noon(22)); err != nil {
+	if _, err := f.Import(3, []byte("third of its kind"), false, noon(22)); err != nil {
 		t.Fatal(err)
 	}
 	wants(t, "imported", f.Ring(), "7 0:22T12 3:23T00")
@@ -206,7 +210,7 @@ func TestImport(t *testing.T) {
 		"not 1025":                {8, strings.Repeat("x", 1025)},
 		"one digit":               {10, "x"},
 	} {
-		if _, err := f.Import(tc.id, []byte(tc.secret), false, noon(22)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := f.Import(tc.id, []byte(tc.secret), true, noon(22)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
@@ -223,6 +227,63 @@ func TestImport(t *testing.T) {
 	made, err := open(t, t.TempDir(), Options{}).Import(5, []byte("x"), true, noon(22))
 	if err != nil || made.ID != 5 {
 		t.Error(err)
+	}
+}
+
+// A key that was imported has signed where it comes from, so it is not retired as one that was made by mistake.
+func TestRetireImported(t *testing.T) {
+	f := open(t, t.TempDir(), Options{NoEvents: true})
+	secret := []byte("a secret of Exim")
+	if _, err := f.Ensure(noon(22)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Import(7, secret, false, noon(22)); err != nil {
+		t.Fatal(err)
+	}
+	var needed *NeededError
+	if err := f.Retire(7, noon(22), false); !errors.As(err, &needed) || !needed.Until.Equal(noon(22+22)) {
+		t.Errorf("%v", err)
+	}
+	if err := f.Retire(7, noon(22), true); err != nil {
+		t.Fatal(err)
+	}
+	wants(t, "retired", f.Ring(), "1:22T12")
+	// The same secret again is no other key's, so its number need not wait.
+	if _, err := f.Import(7, []byte("another's secret"), false, noon(23)); err == nil || !strings.Contains(err.Error(), "free again from") {
+		t.Error(err)
+	}
+	if k, err := f.Import(7, secret, false, noon(23)); err != nil || !k.Imported {
+		t.Error(err)
+	}
+	wants(t, "back", f.All(), "1:22T12 7:24T00")
+	if again := open(t, f.folder, Options{NoEvents: true}).All().Keys(); again[0].Imported || !again[1].Imported {
+		t.Errorf("%+v", again)
+	}
+}
+
+// What this File writes itself is told of once, though the event comes as well.
+func TestToldOnce(t *testing.T) {
+	folder := t.TempDir()
+	var log bytes.Buffer
+	states := make(chan State, 16)
+	f := open(t, folder, Options{Logger: slog.New(slog.NewTextHandler(&log, nil)), Changed: func(s State) { states <- s }})
+	other := open(t, folder, Options{NoEvents: true})
+	if _, err := f.Ensure(noon(22)); err != nil {
+		t.Fatal(err)
+	}
+	for keys := 2; keys < 8; keys += 2 {
+		for i, by := range []*File{f, other} {
+			if _, err := by.New(noon(22)); err != nil {
+				t.Fatal(err)
+			}
+			if s := <-states; s.Keys != keys+i || s.Err != nil {
+				t.Errorf("%d keys, %+v", keys+i, s)
+			}
+		}
+	}
+	f.Close()
+	if n := strings.Count(log.String(), "was taken over"); n != 6 || len(states) != 0 {
+		t.Errorf("%d lines, %d more\n%s", n, len(states), log.String())
 	}
 }
 

@@ -44,6 +44,7 @@ type Key struct {
 	Created   time.Time
 	SignsFrom time.Time // it signs from the first midnight (UTC) that is not before this; zero: it verifies only
 	Retired   time.Time // from here on it neither signs nor verifies; zero: not yet
+	Imported  bool      // another signer has it too, and what it signed may be under way
 }
 
 // alive says whether the key may be used at all.
