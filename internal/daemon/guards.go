@@ -59,7 +59,7 @@ func dkimKeys(c *config.Domain) ([]dkim.Key, func(string) crypto.PublicKey) {
 }
 
 // senders says who outside may claim a domain, and by which entry.
-func (d *Daemon) senders(s, old *setup, c *config.Domain) (func(netip.Addr, mail.Address) string, error) {
+func (d *Daemon) senders(s, old *setup, c *config.Domain) (func(netip.Addr, mail.Address) (string, bool), error) {
 	var files []*access.Source
 	for _, file := range c.Senders.Files {
 		f, err := d.mapFile(s, old, &config.Source{Kind: config.SourceAccess, File: file}, nil)
@@ -72,24 +72,27 @@ func (d *Daemon) senders(s, old *setup, c *config.Domain) (func(netip.Addr, mail
 	if len(networks)+len(froms)+len(files) == 0 {
 		return nil, nil
 	}
-	return func(client netip.Addr, from mail.Address) string {
+	return func(client netip.Addr, from mail.Address) (entry string, vouched bool) {
 		client = client.Unmap().WithZone("")
 		for _, p := range networks {
 			if p.Contains(client) {
-				return p.String()
+				return p.String(), true
 			}
 		}
 		for _, f := range froms {
 			if f == from.Key() || !strings.Contains(f, "@") && below(from.Domain(), f) {
-				return "From:" + f
+				return "From:" + f, false
 			}
 		}
 		for _, f := range files {
-			if f.Client(client, "").Word == evidence.Allowed || f.Sender(from).Word == evidence.Allowed {
-				return f.Name()
+			if f.Client(client, "").Word == evidence.Allowed {
+				return f.Name(), true
+			}
+			if f.Sender(from).Word == evidence.Allowed {
+				return f.Name(), false
 			}
 		}
-		return ""
+		return "", false
 	}, nil
 }
 

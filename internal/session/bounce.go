@@ -99,7 +99,7 @@ func (s *Session) proveOurs(n *notice, to mail.Address, b *evidence.Bounce) evid
 	if tag.Standing == batv.Valid {
 		return evidence.ProofTag
 	}
-	if t := s.reversed(to); t.Standing == evidence.TagValid {
+	if t := s.reversed(to); t.Standing == evidence.TagValid && s.domain != &s.e.back {
 		return evidence.ProofSRS
 	}
 	who := tag.Address
@@ -160,7 +160,7 @@ func (s *Session) seen(kind record.Kind, n *notice, who mail.Address, b *evidenc
 	if s.e.Record == nil {
 		return false, "no record is kept"
 	}
-	ids := record.IDs(n.Returned.Get("Message-ID"), n.own.Get("In-Reply-To"), n.own.Get("References"))
+	ids := record.IDs(slices.Concat([]string{n.Returned.Get("Message-ID")}, n.About, []string{n.own.Get("In-Reply-To"), n.own.Get("References")})...)
 	if len(ids) == 0 {
 		return false, "absent"
 	}
@@ -181,6 +181,9 @@ func (s *Session) exempt(n *notice) string {
 	}
 	if !slices.ContainsFunc(s.rcpts, func(to mail.Address) bool { return !s.e.kept[to.Key()] }) {
 		return "bounce_to" // what was kept from leaving comes in here, and must not be refused a second time
+	}
+	if n.Kind != bounce.Bounce && !slices.ContainsFunc(s.rcpts, func(to mail.Address) bool { to = s.bare(to); return !to.IsPostmaster() && !to.IsAbuse() }) {
+		return "postmaster" // reports of other sites come with the null sender, and somebody must hear them (RFC 5321, 4.5.1)
 	}
 	names := []string{n.from}
 	if !s.c.From.IsNull() {
@@ -208,7 +211,7 @@ func (s *Session) exempt(n *notice) string {
 // judgeOut looks for a proof that each recipient of automatic mail that would leave really wrote.
 func (s *Session) judgeOut(n *notice, b *evidence.Bounce) {
 	b.Proof = evidence.NoProof
-	s.unproven = s.unproven[:0]
+	s.unproven, s.unknown = s.unproven[:0], false
 	for _, to := range s.rcpts {
 		proof := s.proveWrote(n, to, b)
 		if proof == evidence.NoProof {
@@ -223,6 +226,9 @@ func (s *Session) judgeOut(n *notice, b *evidence.Bounce) {
 	d := s.bouncer(n)
 	s.domain = d
 	b.BounceTo, s.c.Mode = d.BounceTo, d.Mode
+	if s.unknown && b.BounceTo.IsZero() { // with a mailbox for it nothing is lost
+		b.CannotTell = true
+	}
 }
 
 // proveWrote says by what it is proven that to wrote what the notice answers.
@@ -240,6 +246,8 @@ func (s *Session) proveWrote(n *notice, to mail.Address, b *evidence.Bounce) evi
 	found := "origin: " + f.Standing.String()
 	if f.Standing == seal.Valid {
 		found += ", but it proves nothing (spf=" + proof.SPF.String() + " dmarc=" + proof.DMARC.String() + ")"
+		// The DNS was away when the message came: that is held against nobody for good.
+		s.unknown = s.unknown || proof.SPF == seal.TempError || proof.DMARC == seal.TempError
 	}
 	known, why := s.seen(record.Heard, n, to, b)
 	if known {
@@ -253,14 +261,13 @@ func (s *Session) proveWrote(n *notice, to mail.Address, b *evidence.Bounce) evi
 }
 
 // bouncer is the domain of ours whose server wrote the notice: that of the recipient who could not be
-// delivered to, else of its From, else of its sender, else the first.
+// delivered to, else of its From, else of its sender, else the first. The recipient is the one that the server itself
+// knew: the original one is what a stranger gave with RCPT (RFC 3461, 4.2), and would choose whose rules hold.
 func (s *Session) bouncer(n *notice) *Domain {
 	for _, r := range n.Recipients {
-		for _, text := range []string{r.Original, r.Final} {
-			if a, err := mail.ParseAddress(text); err == nil && a.Domain() != "" {
-				if d := s.e.owner(a.Domain()); d != nil {
-					return d
-				}
+		if a, err := mail.ParseAddress(r.Final); err == nil && a.Domain() != "" {
+			if d := s.e.owner(a.Domain()); d != nil {
+				return d
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"backstop/internal/authres"
+	"backstop/internal/bounce"
 	"backstop/internal/dkim"
 	"backstop/internal/evidence"
 	"backstop/internal/record"
@@ -56,6 +57,9 @@ var sealResult = map[evidence.Result]seal.Result{
 // proof is what is known of the sender, as a Backstop-Origin has it.
 func (s *Session) proof() seal.Proof {
 	p := seal.Proof{SPF: sealResult[s.c.SPF.Result], DMARC: sealResult[s.c.DMARC.Result], Aligned: s.c.DMARC.Aligned}
+	if c := &s.c.Claim; c.Domain != "" && c.Vouched { // one of our own, whatever the DNS says of his network
+		p.SPF = seal.Pass
+	}
 	for i := range s.sigs {
 		if r := sealResult[s.sigs[i].Result]; p.DKIM == seal.None || r == seal.Pass {
 			p.DKIM = r
@@ -64,22 +68,37 @@ func (s *Session) proof() seal.Proof {
 	return p
 }
 
+// redirectedName is the field that tells the reader of bounce_to why he has the message, and for whom it was.
+const redirectedName = "Backstop-Redirected"
+
+// cameIn says that a message that leaves came in from outside: it has the Origin that the other door gave it. To
+// seal or sign it as ours would vouch for whoever wrote it in the name of a user of ours.
+func cameIn(header []byte) bool { return len(seal.Values(header, seal.OriginName)) > 0 }
+
 // editOut seals and signs what leaves, where its sender is ours.
 func (s *Session) editOut(m *holding) []byte {
 	from := s.c.From
-	d := s.e.owner(from.Domain())
+	end, _ := m.header()
+	in := cameIn(m.mem[:end])
+	s.passedOn = in && !from.Address.IsSRS() // whose address the forwarder made: a bounce to that one is to be known
 	field, sealed := "", false
-	if d != nil {
+	if s.e.owner(from.Domain()) != nil && !s.passedOn {
 		field, sealed = seal.Seal(s.e.ring(), s.bare(from.Address), s.e.Now())
 	}
 	m.rewrite(func(f []byte) ([]byte, bool) {
 		switch {
-		case named(f, seal.OriginName), named(f, bounceName), sealed && named(f, seal.SealName):
+		case named(f, seal.OriginName), named(f, bounceName), named(f, redirectedName), sealed && named(f, seal.SealName):
 			return nil, true
 		}
 		return nil, false
 	})
-	b := s.sign(m)
+	var b []byte
+	if !in {
+		b = s.sign(m)
+	}
+	if s.c.Bounce.Redirected {
+		b = append(appendSafe(append(b, redirectedName+": unproven; for="...), strings.Join(s.unproven, ", ")), "\r\n"...)
+	}
 	if sealed {
 		b = append(b, field...)
 	}
@@ -218,6 +237,9 @@ func (s *Session) count(direction, word string) {
 		Direction: direction, Domain: s.domain.Route.Name, Verdict: word, Kind: s.c.Bounce.Kind, By: s.c.Bounce.Proof.String(),
 		Server: s.c.Client.Addr,
 	}
+	if s.c.Bounce.Exempt != "" {
+		e.By = s.c.Bounce.Exempt
+	}
 	if direction == "in" {
 		e.Sender = s.notice.from
 	}
@@ -232,10 +254,30 @@ func (s *Session) remember(m *holding) {
 	switch {
 	case id == "":
 	case s.c.Leaves:
-		if s.e.owner(s.c.From.Domain()) != nil {
+		if !s.passedOn && s.e.owner(s.c.From.Domain()) != nil {
 			s.e.Record.Note(record.Sent, id, s.bare(s.c.From.Address))
 		}
-	case s.e.Outbound != nil && s.proof().Proves():
-		s.e.Record.Note(record.Heard, id, s.c.From.Address)
+	case s.e.Outbound != nil:
+		s.hear(id, m.mem[:end])
+	}
+}
+
+// hear remembers whom an answer to this message may go to: the envelope sender if he was proven, with and
+// without a tag of his own, and the author if DMARC passed for him.
+func (s *Session) hear(id string, header []byte) {
+	if s.proof().Proves() {
+		from := s.c.From.Address
+		s.e.Record.Note(record.Heard, id, from)
+		if bare := s.bare(from); bare.Key() != from.Key() {
+			s.e.Record.Note(record.Heard, id, bare)
+		}
+	}
+	if s.c.DMARC.Result != evidence.Pass {
+		return
+	}
+	if from := bounce.ReadHeader(header).All("From", 2); len(from) == 1 {
+		if a, ok := mailbox(from[0]); ok && a.Key() != s.c.From.Key() {
+			s.e.Record.Note(record.Heard, id, a)
+		}
 	}
 }

@@ -35,8 +35,9 @@ type Domain struct {
 	// TagsSince is when senders of the domain began to be tagged; zero: nobody knows.
 	TagsSince time.Time
 	Forged    bool // outsiders who claim the domain are refused
-	// Senders says why a client may claim the domain all the same, "" where he may not; nil: nobody may.
-	Senders  func(client netip.Addr, from mail.Address) string
+	// Senders says why a client may claim the domain all the same, "" where he may not, and whether he
+	// is vouched for by his address and not only by the sender that he gives; nil: nobody may.
+	Senders  func(client netip.Addr, from mail.Address) (entry string, vouched bool)
 	Exempt   Exempt       // whose bounces are not judged
 	BounceTo mail.Address // where automatic mail goes that must not leave; zero: it is refused
 	Sign     []dkim.Key   // with which mail of the domain is signed that leaves
@@ -104,7 +105,10 @@ type Config struct {
 // configuration is a new Engine, and open sessions end with the one they began with.
 type Engine struct {
 	Config
-	out  Domain          // of the outbound door: whatever is not ours
+	out Domain // of the outbound door: whatever is not ours
+	// back is for bounces that are turned back to strangers. The four digits of an SRS address can be guessed, and
+	// whoever did would have a relay: such a bounce must prove what it answers as all others, and in every mode.
+	back Domain
 	kept map[string]bool // keys of the mailboxes of bounce_to, of all domains
 }
 
@@ -124,6 +128,8 @@ func New(c Config) *Engine {
 	}
 	if out := c.Outbound; out != nil {
 		e.out = Domain{Route: &route.Domain{Relay: out.Route}, Relay: out.Relay, Mode: c.Mode}
+		e.back = e.out
+		e.back.Mode, e.back.Guards.Bounces = evidence.Enforce, evidence.JudgeEnforce
 	}
 	return e
 }

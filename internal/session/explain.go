@@ -194,6 +194,9 @@ func severity(effect string) int {
 // explainRcpt is Rcpt for a door that delivers nothing, at the question's moment.
 func (s *Session) explainRcpt(to mail.Address, q *Question) verdict.Verdict {
 	r := s.beginRcpt(to)
+	if s.c.Guards.SPF == evidence.CheckMark && !s.c.Claim.Vouched { // asked at the message, if one comes
+		s.askSPF()
+	}
 	v := s.gather(func(want evidence.Question) {
 		switch want {
 		case evidence.AskDirectory:
@@ -225,6 +228,9 @@ func (s *Session) judge(message []byte) verdict.Verdict {
 			s.askMessage(q, m)
 		}
 	}))
+	if !s.c.Leaves && !s.c.Claim.Vouched {
+		s.authenticate(m) // what is only marked is told as well
+	}
 	s.notice = notice{}
 	return v
 }

@@ -17,7 +17,7 @@ func (s *Session) received() []byte {
 	b = appendSafe(b, c.Helo)
 	b = append(appendOrigin(b, c), "\r\n\tby "...)
 	b = append(b, s.e.Hostname...)
-	b = append(b, " (Backstop) with "...)
+	b = append(append(append(b, ' '), s.mark()...), " with "...)
 	b = append(b, s.protocol()...)
 	b = append(b, " id "...)
 	b = append(b, s.id[:]...)
@@ -29,6 +29,15 @@ func (s *Session) received() []byte {
 	b = append(b, ";\r\n\t"...)
 	b = s.e.Now().AppendFormat(b, time.RFC1123Z)
 	return append(b, "\r\n"...)
+}
+
+// mark stands behind our name in a trace header. It tells the doors apart: what leaves by one and comes
+// in by the other, from a user of ours to a user of ours, is in no loop.
+func (s *Session) mark() string {
+	if s.c.Leaves {
+		return "(Backstop, outbound)"
+	}
+	return "(Backstop)"
 }
 
 // appendOrigin writes who the client is as far as the connection tells, a unix socket
@@ -76,7 +85,7 @@ func appendSafe(b []byte, s string) []byte {
 	return b
 }
 
-// maxPasses is how many Received headers may carry our own name: mail that is
+// maxPasses is how many Received headers may carry the mark of one of our doors: mail that is
 // forwarded out of the store and comes in again for somebody else is no loop yet.
 const maxPasses = 3
 
@@ -131,8 +140,8 @@ func emptyLine(b []byte) bool {
 	return bytes.HasPrefix(b, []byte("\r\n")) || bytes.HasPrefix(b, []byte("\n"))
 }
 
-// byUs finds "by HOSTNAME (Backstop)" in a Received field (RFC 5321, 4.4: the name that a server calls
-// itself). The MTA behind or beside us may have our name, and its mail comes through here once.
+// byUs finds "by HOSTNAME" and the mark of this door in a Received field (RFC 5321, 4.4: the name that a
+// server calls itself). The MTA behind or beside us may have our name, and its mail comes through here once.
 func (s *Session) byUs(field []byte) bool {
 	for rest := field; ; {
 		i := bytes.Index(rest, []byte("by "))
@@ -142,7 +151,7 @@ func (s *Session) byUs(field []byte) bool {
 		before := i == 0 || rest[i-1] == ' ' || rest[i-1] == '\t'
 		rest = rest[i+3:]
 		n := len(s.e.Hostname)
-		if before && len(rest) > n && bytes.EqualFold(rest[:n], []byte(s.e.Hostname)) && bytes.HasPrefix(bytes.TrimLeft(rest[n:], " \t\r\n"), []byte("(Backstop)")) {
+		if before && len(rest) > n && bytes.EqualFold(rest[:n], []byte(s.e.Hostname)) && bytes.HasPrefix(bytes.TrimLeft(rest[n:], " \t\r\n"), []byte(s.mark())) {
 			return true
 		}
 	}

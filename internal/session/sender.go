@@ -20,9 +20,9 @@ func (s *Session) claim() (*Domain, evidence.Claim) {
 	var c evidence.Claim
 	switch out := s.e.Outbound; {
 	case s.c.Client.Login != "":
-		c.Exempt = "login"
+		c.Exempt, c.Vouched = "login", true
 	case out != nil && out.Allowed(s.c.Client.Addr):
-		c.Exempt = "[outbound] clients"
+		c.Exempt, c.Vouched = "[outbound] clients", true
 	}
 	from := s.c.From
 	if from.IsNull() {
@@ -34,7 +34,7 @@ func (s *Session) claim() (*Domain, evidence.Claim) {
 	}
 	c.Domain, c.Refuse = d.Route.Name, d.Forged
 	if c.Exempt == "" && d.Senders != nil {
-		c.Exempt = d.Senders(s.c.Client.Addr, from.Address)
+		c.Exempt, c.Vouched = d.Senders(s.c.Client.Addr, from.Address)
 	}
 	return d, c
 }

@@ -31,11 +31,11 @@ func TestClaim(t *testing.T) {
 		{"only its end", "bob@anexample.org", stranger, "", evidence.Claim{}},
 		{"above it", "bob@org", stranger, "", evidence.Claim{}},
 		{"one that anybody may claim", "bob@example.com", stranger, "", evidence.Claim{Domain: "example.com"}},
-		{"who logged in", "bob@example.org", stranger, "bob", evidence.Claim{Domain: "example.org", Refuse: true, Exempt: "login"}},
-		{"a server of ours", "bob@example.org", server, "", evidence.Claim{Domain: "example.org", Refuse: true, Exempt: "[outbound] clients"}},
-		{"a server of ours that passes on", "ann@far.example", server, "", evidence.Claim{Exempt: "[outbound] clients"}},
-		{"a server of ours that bounces", "", server, "", evidence.Claim{Exempt: "[outbound] clients"}},
-		{"among senders", "bob@example.org", branch, "", evidence.Claim{Domain: "example.org", Refuse: true, Exempt: "203.0.113.0/24"}},
+		{"who logged in", "bob@example.org", stranger, "bob", evidence.Claim{Domain: "example.org", Refuse: true, Exempt: "login", Vouched: true}},
+		{"a server of ours", "bob@example.org", server, "", evidence.Claim{Domain: "example.org", Refuse: true, Exempt: "[outbound] clients", Vouched: true}},
+		{"a server of ours that passes on", "ann@far.example", server, "", evidence.Claim{Exempt: "[outbound] clients", Vouched: true}},
+		{"a server of ours that bounces", "", server, "", evidence.Claim{Exempt: "[outbound] clients", Vouched: true}},
+		{"among senders", "bob@example.org", branch, "", evidence.Claim{Domain: "example.org", Refuse: true, Exempt: "203.0.113.0/24", Vouched: true}},
 		{"among the senders of another", "bob@example.com", branch, "", evidence.Claim{Domain: "example.com"}},
 		{"the null sender", "", stranger, "", evidence.Claim{}},
 	} {
@@ -275,21 +275,32 @@ func TestTurnedBack(t *testing.T) {
 		name, from, sender string
 		reverse            bool
 		days               int
-		near, far          string // who gets it; neither: refused
+		sealed             bool   // the bounce returns what we wrote when the message was forwarded
+		near, far          string // who gets it
+		rule               verdict.Rule
 	}{
-		{"a bounce", "", "ann@far.example", true, 0, "", "ann@far.example"},
-		{"a bounce, for a forwarder behind", "", "ann@far.example", false, 0, "SRS", ""},
-		{"a letter: the address is no way through us", "eve@far.example", "ann@far.example", true, 0, "SRS", ""},
-		{"made for one of us", "", "bob@example.com", true, 0, "SRS", ""},
-		{"too old", "", "ann@far.example", true, 40, "", ""},
+		{"a bounce", "", "ann@far.example", true, 0, true, "", "ann@far.example", verdict.Accepted},
+		{"a guess: the address alone proves nothing", "", "ann@far.example", true, 0, false, "", "", verdict.BounceNotOurs},
+		{"a bounce, for a forwarder behind", "", "ann@far.example", false, 0, false, "SRS", "", verdict.Accepted},
+		{"a letter: the address is no way through us", "eve@far.example", "ann@far.example", true, 0, true, "SRS", "", verdict.Accepted},
+		{"made for one of us", "", "bob@example.com", true, 0, false, "SRS", "", verdict.Accepted},
+		{"too old", "", "ann@far.example", true, 40, true, "", "", verdict.RecipientTag},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newWorld(t)
 			w.strict()
 			made, _ := w.rewrites("example.org").Forward(addr(t, tc.sender), w.now.AddDate(0, 0, -tc.days))
 			w.cfg.SRSReverse = tc.reverse
-			v, _ := w.arrives(letter{tc.from, []string{made.String()}, letterHead + "\r\nHello.\r\n"})
-			if refused := tc.near+tc.far == ""; refused != (v.Effect == verdict.Refuse && v.Rule == verdict.RecipientTag) {
+			head := letterHead
+			if tc.sealed {
+				head = w.sealed(made.String(), w.now)
+			}
+			w.org.Mode = evidence.Watch // an open relay is none of its business
+			if tc.rule == verdict.RecipientTag {
+				w.org.Mode = evidence.Enforce
+			}
+			v, _ := w.arrives(letter{tc.from, []string{made.String()}, bounceOf(head)})
+			if v.Rule != tc.rule {
 				t.Fatalf("%v by %v: %q", v.Effect, v.Rule, v.Reply)
 			}
 			for _, side := range []struct {

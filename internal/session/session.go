@@ -28,6 +28,8 @@ type Session struct {
 	tx         *relay.Transaction   // open with it, or nil
 	rcpts      []mail.Address       // accepted, as the client gave them
 	rcptParams []smtp.RcptParams    // theirs
+	unknown    bool                 // outbound: who wrote could not be found out when the message came in
+	passedOn   bool                 // outbound: the message came in from outside, so it is not sealed as ours
 	unproven   []string             // outbound: keys of recipients who are not proven to have written
 	notice     notice               // of the message, as long as it is judged
 	sigs       []evidence.Signature // its DKIM signatures
@@ -166,7 +168,8 @@ func (s *Session) beginRcpt(to mail.Address) recipient {
 	if r.d != nil {
 		s.c.OurDomain, s.c.Mode, s.c.Guards = evidence.Yes, r.d.Mode, s.guards(r.d)
 		if r.look, r.hand = s.untag(ask); s.turnsBack() {
-			r = recipient{s.e.leaving(), s.c.Tag.Address, s.c.Tag.Address}
+			r = recipient{&s.e.back, s.c.Tag.Address, s.c.Tag.Address}
+			s.c.Mode, s.c.Guards = r.d.Mode, r.d.Guards
 			s.c.OtherRoute = s.otherRoute(r.d)
 			return r
 		}
@@ -359,6 +362,9 @@ func (s *Session) record(v verdict.Verdict, start time.Time) {
 		s.rec.Watched = rule.String()
 	}
 	s.reason(v)
+	if rule, ok := v.Watched(); ok && s.rec.Finding == "" {
+		s.rec.Finding = rule.Finding(&s.c)
+	}
 	if a := s.answer(); a.Outcome != evidence.OutcomeNotAsked {
 		s.rec.Downstream = a
 	}

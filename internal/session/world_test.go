@@ -108,11 +108,11 @@ func newWorld(t testing.TB) *world {
 		domains[r] = &Domain{Route: r, Chain: chain, Relay: inside}
 	}
 	w.org, w.com = domains[table.Find("example.org")], domains[table.Find("example.com")]
-	w.org.Senders = func(client netip.Addr, _ mail.Address) string {
+	w.org.Senders = func(client netip.Addr, _ mail.Address) (string, bool) {
 		if client == branch {
-			return "203.0.113.0/24"
+			return "203.0.113.0/24", true
 		}
-		return ""
+		return "", false
 	}
 	dir := directory.New(directory.Config{Now: w.clock})
 	t.Cleanup(func() { dir.Close() })

@@ -27,6 +27,7 @@ func parseGuard(t *testing.T, c *evidence.Case, line string) bool {
 	switch word {
 	case "claim":
 		c.Claim = evidence.Claim{Domain: arg, Refuse: !notes["anybody may"], Exempt: after(notes, "by ")}
+		c.Claim.Vouched = c.Claim.Exempt != "" && !strings.HasPrefix(c.Claim.Exempt, "From:")
 	case "spf":
 		arg, detail, _ := strings.Cut(rest, ": ")
 		arg, notes = cutNotes(arg)

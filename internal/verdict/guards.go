@@ -23,7 +23,7 @@ func (r Rules) claimed(c *evidence.Case) finding {
 
 // senderSPF refuses a fail alone: that is the one word by which a domain says that the client is not its own.
 func (r Rules) senderSPF(c *evidence.Case) finding {
-	if c.Leaves || c.Guards.SPF != evidence.CheckRefuse || c.OurDomain != evidence.Yes || c.Claim.Exempt != "" {
+	if c.Leaves || c.Guards.SPF != evidence.CheckRefuse || c.OurDomain != evidence.Yes || c.Claim.Vouched {
 		return finding{}
 	}
 	switch c.SPF.Result {
@@ -114,9 +114,10 @@ func (r Rules) bounceUnproven(c *evidence.Case) finding {
 	return ask(evidence.AskRedirect)
 }
 
-// dmarc refuses what its domain wants rejected.
+// dmarc refuses what its domain wants rejected. A bounce that answers mail of ours comes from wherever that
+// went, and many servers sign none of theirs.
 func (r Rules) dmarc(c *evidence.Case) finding {
-	if c.Leaves || c.Guards.DMARC != evidence.CheckRefuse || c.Claim.Exempt != "" {
+	if c.Leaves || c.Guards.DMARC != evidence.CheckRefuse || c.Claim.Vouched || c.Bounce.Automatic && c.Bounce.Proof != evidence.NoProof {
 		return finding{}
 	}
 	if c.DMARC.Result == evidence.NotChecked {

@@ -19,6 +19,7 @@ func anyGuards(t *rapid.T, c *evidence.Case) {
 			Domain: "example.org", Refuse: rapid.Bool().Draw(t, "claims are refused"),
 			Exempt: rapid.SampledFrom([]string{"", "", "login", "From:news.example.org"}).Draw(t, "claim exempt"),
 		}
+		c.Claim.Vouched = c.Claim.Exempt == "login"
 	}
 	c.Guards = evidence.Guards{
 		SPF:     anyOf(t, "wants spf", evidence.CheckRefuse),

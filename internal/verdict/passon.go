@@ -41,9 +41,9 @@ var inward, outward = wordsFor("The mail server of this domain"), wordsFor("The 
 // where they are about this mail, a temporary failure where they are about us or about
 // nothing that we understand. Only a yes at the step that counts is a yes.
 func (r Rules) passOn(c *evidence.Case, a *evidence.Answer, step evidence.Step) finding {
-	w, about := inward, evidence.StepRcpt
-	if c.Leaves { // the sender is ours, and the downstream knows no other: a no to MAIL is about the sender
-		w, about = outward, evidence.StepMail
+	w := inward
+	if c.Leaves {
+		w = outward
 	}
 	f := finding{downstream: true}
 	switch a.Outcome {
@@ -59,7 +59,7 @@ func (r Rules) passOn(c *evidence.Case, a *evidence.Answer, step evidence.Step) 
 		}
 	case evidence.OutcomeRefused:
 		f.effect, f.reply = Defer, w.notTaken
-		if a.Step >= about && aboutMail(a.Code) {
+		if aboutMail(a.Code) && (a.Step >= evidence.StepRcpt || c.Leaves && aboutSender(a)) {
 			f.effect, f.reply = Refuse, r.compose(c, a, step)
 		}
 	case evidence.OutcomeDeferred:
@@ -84,6 +84,13 @@ func (r Rules) passOn(c *evidence.Case, a *evidence.Answer, step evidence.Step) 
 // which is never the sender's fault.
 func aboutMail(code int) bool {
 	return code == 501 || code == 521 || code == 523 || code == 524 || code == 525 || code >= 550 && code <= 599
+}
+
+// aboutSender says that a no to MAIL is about the address of the sender, and not about us who brought it
+// (RFC 3463, 3.2: the status speaks of addresses; 553 does by itself, RFC 5321, 4.2.3). To the relay of what leaves
+// the sender is one of its own site's; of the others it may mean us as well.
+func aboutSender(a *evidence.Answer) bool {
+	return a.Step == evidence.StepMail && (a.Status.Subject == 1 && a.Status.Class == 5 || a.Code == 553)
 }
 
 // unsupported is the reply to mail that needs what the downstream lacks, or none where nobody said what that is.

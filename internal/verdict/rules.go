@@ -342,7 +342,11 @@ func (r Rules) downstreamMessage(c *evidence.Case) finding {
 	case evidence.OutcomeSilent:
 		return finding{} // downstream-silent has the word
 	}
-	return r.passOn(c, &c.Final, evidence.StepMessage)
+	f := r.passOn(c, &c.Final, evidence.StepMessage)
+	if c.Bounce.Redirected && f.effect == Refuse {
+		return finding{effect: Defer, reply: replyNotHeld, downstream: true} // it would be lost
+	}
+	return f
 }
 
 func (r Rules) downstreamSilent(c *evidence.Case) finding {

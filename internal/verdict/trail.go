@@ -34,7 +34,10 @@ func (v Verdict) Steps(c evidence.Case) []Step {
 }
 
 // Finding is in words what the rule that decided found.
-func (v Verdict) Finding(c *evidence.Case) string { return describe(v.Rule, c) }
+func (v Verdict) Finding(c *evidence.Case) string { return v.Rule.Finding(c) }
+
+// Finding is in words what the rule finds in the case.
+func (r Rule) Finding(c *evidence.Case) string { return describe(r, c) }
 
 // describe says what a rule found.
 func describe(r Rule, c *evidence.Case) string {

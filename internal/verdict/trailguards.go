@@ -30,9 +30,11 @@ func describeSenderSPF(c *evidence.Case) string {
 	switch {
 	case c.Leaves:
 		return "not asked of our own servers"
+	case c.Guards.SPF != evidence.CheckRefuse && c.SPF.Result != evidence.NotChecked:
+		return "a fail is not refused here; " + describeSPF(&c.SPF)
 	case c.Guards.SPF != evidence.CheckRefuse:
 		return "a fail is not refused here"
-	case c.Claim.Exempt != "":
+	case c.Claim.Vouched:
 		return "not asked, exempt by " + c.Claim.Exempt
 	}
 	return describeSPF(&c.SPF)
@@ -54,7 +56,7 @@ func describeDMARC(c *evidence.Case) string {
 	switch {
 	case c.Leaves:
 		return "not asked of our own servers"
-	case d.Result == evidence.NotChecked && c.Claim.Exempt != "":
+	case d.Result == evidence.NotChecked && c.Claim.Vouched:
 		return "DMARC not asked, exempt by " + c.Claim.Exempt
 	case d.Result == evidence.NotChecked:
 		return "DMARC not asked"
