@@ -145,6 +145,9 @@ func look(h head, body []byte, cut bool) Report {
 	switch r.Kind {
 	case AutoReply, Challenge, VirusNotice:
 		r.Returned = n.returnedPart()
+		if r.Clue == ClueListServer { // Mailman 3 lists the fields in its text
+			r.Returned = n.returned()
+		}
 	case Receipt, Feedback:
 		r.Returned = n.returned()
 		r.Recipients = n.statusRecipients()

@@ -52,6 +52,10 @@ const (
 	ClueReplyField
 	// ClueReplySubject is what programs for holidays put before the subject they answer.
 	ClueReplySubject
+	// ClueListServer is what Majordomo and Mailman answer to letters and commands.
+	ClueListServer
+	// ClueTicket is the acknowledgement of a system of tickets: RT, OTRS and its children.
+	ClueTicket
 	// ClueChallenge is a field or text of a program that challenges senders.
 	ClueChallenge
 	// ClueVirus is the text of a virus scanner that writes to the alleged sender.
@@ -63,7 +67,7 @@ const (
 var clueNames = [clues]string{
 	"none", "report", "status-part", "failed-recipients", "sns-topic", "exim", "qmail", "postfix", "sendmail", "opensmtpd", "dragonfly",
 	"exchange", "domino", "google", "yahoo", "james", "courier", "messaging-server", "mimecast", "interscan", "carrier", "filter", "fml",
-	"words", "subject", "daemon", "returned", "hotmail", "auto-submitted", "reply-field", "reply-subject", "challenge", "virus",
+	"words", "subject", "daemon", "returned", "hotmail", "auto-submitted", "reply-field", "reply-subject", "list-server", "ticket", "challenge", "virus",
 }
 
 // String returns the name that stands in logs and in docs/design/bounces.md.

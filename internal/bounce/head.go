@@ -9,6 +9,7 @@ import (
 // the message.
 type head struct {
 	content
+	answering
 	null                         bool // envelope sender <>
 	from, subject, autoSubmitted []byte
 	failedRecipients             []byte
@@ -62,6 +63,12 @@ func (h *head) note(f field, rest []byte) []byte {
 		if equalFold(f.name, "precedence") {
 			h.precedence = bytes.TrimSpace(f.value)
 		}
+	case 't':
+		if equalFold(f.name, "to") && h.to == nil {
+			h.to = bytes.TrimSpace(f.value)
+		}
+	case 'i':
+		h.inReplyTo = h.inReplyTo || equalFold(f.name, "in-reply-to") && !blank(f.value)
 	case 'l':
 		h.list = h.list || hasPrefixFold(f.name, "list-")
 	case 'x':
@@ -87,13 +94,16 @@ func (h *head) noteExtension(f field) {
 	case equalFold(f.name, "x-tmda-confirm-sender"), equalFold(f.name, "x-boxtrapper"), equalFold(f.name, "x-ask-auth"),
 		equalFold(f.name, "x-spamarrest-challenge"):
 		h.challengeMark = true
+	default:
+		h.answering.note(f)
 	}
 }
 
 // suspicious says that the body is worth a look: everything else is ordinary mail, for the price of its header.
 func (h *head) suspicious() bool {
 	return h.null || h.content.is("multipart/report") || h.content.within("message/") || h.failedRecipients != nil ||
-		h.replyMark || h.challengeMark || hasPrefixFold(h.precedence, "auto_reply") || h.fml || h.sns || h.automatic() || h.replySubject() || h.daemon() || h.content.within("multipart/") && (h.noReply() || h.complaint()) ||
+		h.replyMark || h.challengeMark || hasPrefixFold(h.precedence, "auto_reply") || h.fml || h.sns || h.automatic() || h.replySubject() || h.daemon() || h.answers() ||
+		h.content.within("multipart/") && (h.noReply() || h.complaint()) ||
 		!h.list && subjectAction(h.plainSubject()) != ActionUnknown
 }
 

@@ -75,19 +75,18 @@ const (
 	system            // the null sender, or a mail system by its name
 )
 
-// sender says who wrote the message. What came through a list was written to the list, whatever its From.
+// sender says who wrote the message. The fields of a list make nobody a person: any server, or whoever forges a bounce, may
+// write them. They count only against mailboxes that nobody reads, which send newsletters.
 func (n *notice) sender() sender {
 	h := n.head
 	switch {
 	case h.null:
 		return system
-	case h.list:
-		return person
 	case h.daemon() && (h.automatic() || !h.postmaster()):
 		return system
 	case h.daemon():
 		return postmaster
-	case h.noReply():
+	case h.noReply() && !h.list:
 		return program
 	}
 	return person
@@ -279,7 +278,7 @@ func (n *notice) reply() (Kind, Clue) {
 	case h.replySubject():
 		return AutoReply, ClueReplySubject
 	}
-	return Ordinary, NoClue
+	return n.answer()
 }
 
 // bySender judges what a mail system, or the null sender, wrote in words that nobody here knows. Of a postmaster
