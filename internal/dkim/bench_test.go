@@ -58,7 +58,7 @@ func BenchmarkLetter(b *testing.B) {
 	b.Run("returned", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if got, ok := VerifyReturned(header, own(keys...), noon); !ok {
+			if got, ok := VerifyReturned(header, own(keys...), tenDays, noon); !ok {
 				b.Fatal(got)
 			}
 		}

@@ -40,7 +40,7 @@ func TestCorpus(t *testing.T) {
 			}
 		}
 		for _, start := range positions(raw, fieldName) {
-			got, ok := VerifyReturned(raw[start:], func(string, string) crypto.PublicKey { return edKey(1).Public() }, noon)
+			got, ok := VerifyReturned(raw[start:], func(string, string) crypto.PublicKey { return edKey(1).Public() }, tenDays, noon)
 			if ok || got.Result == evidence.Pass {
 				t.Errorf("%s: passes with another key: %+v", path, got)
 			}

@@ -129,13 +129,13 @@ func FuzzReturned(f *testing.F) {
 	f.Add(rfc8463Header)
 	f.Add("DKIM-Signature : d=example.org;s=s\n\tb\n\nx")
 	f.Fuzz(func(t *testing.T, header string) {
-		got, ok := VerifyReturned([]byte(header), own(key), noon)
+		got, ok := VerifyReturned([]byte(header), own(key), tenDays, noon)
 		if ok || got.Result == evidence.Pass {
 			t.Fatalf("forged: %+v", got)
 		}
 		if got.Result != evidence.None {
 			sane(t, []evidence.Signature{got})
 		}
-		VerifyReturned([]byte(header), func(string, string) crypto.PublicKey { return private.Public() }, noon)
+		VerifyReturned([]byte(header), func(string, string) crypto.PublicKey { return private.Public() }, tenDays, noon)
 	})
 }

@@ -82,7 +82,7 @@ func (p party) verify(header, body string) evidence.Signature {
 
 // returned judges the same without its body.
 func (p party) returned(header string) bool {
-	_, ok := dkim.VerifyReturned([]byte(header), func(string, string) crypto.PublicKey { return p.Private.Public() }, time.Now())
+	_, ok := dkim.VerifyReturned([]byte(header), func(string, string) crypto.PublicKey { return p.Private.Public() }, 24*time.Hour, time.Now())
 	return ok
 }
 

@@ -21,6 +21,9 @@ func own(keys ...Key) func(domain, selector string) crypto.PublicKey {
 	}
 }
 
+// tenDays is for how long a signature of ours counts.
+const tenDays = 10 * 24 * time.Hour
+
 func TestReturned(t *testing.T) {
 	rsa, ed := Key{"example.org", "r", rsaKey(t, 2048)}, Key{"example.org", "e", edKey(1)}
 	header := "X-Mailer: x\r\nReceived: first\r\n" + sampleHeader + "Backstop-Seal: v=1\r\n"
@@ -66,21 +69,42 @@ func TestReturned(t *testing.T) {
 		"nothing":             {"", []Key{rsa}, evidence.None, ""},
 		"one broken above":    {"DKIM-Signature: v=1; d=example.org; s=r\r\n" + both, []Key{rsa}, evidence.Pass, "r"},
 	} {
-		got, ok := VerifyReturned([]byte(tc.header), own(tc.keys...), noon.AddDate(0, 0, 9))
+		got, ok := VerifyReturned([]byte(tc.header), own(tc.keys...), tenDays, noon.AddDate(0, 0, 9))
 		if got.Result != tc.want || ok != (tc.want == evidence.Pass) || got.Selector != tc.selector || ok != (got.Detail == "") {
 			t.Errorf("%s: %+v, %v; want %v", name, got, ok, tc.want)
 		}
 	}
-	expired := craft(t, edKey(1), usual+"; t=1795348800; x=1795348900; l=3", sampleHeader, sampleBody)
+	list := usual + "; t=1795348800; x=1795348900; l=3" // t= is noon
+	expired := craft(t, edKey(1), list, sampleHeader, sampleBody)
 	key := own(Key{"example.org", "s", edKey(1)})
-	if got, ok := VerifyReturned([]byte(expired+sampleHeader), key, noon.AddDate(0, 0, 20)); !ok {
-		t.Errorf("expired: %+v", got)
-	}
-	if got, ok := VerifyReturned([]byte(expired+sampleHeader), key, noon.Add(-48*time.Hour)); ok || got.Result != evidence.Fail {
-		t.Errorf("from the future: %+v", got)
-	}
 	flood := strings.Repeat(strings.Replace(expired, "b=", "b=AAAA", 1), MaxSignatures)
-	if got, ok := VerifyReturned([]byte(flood+expired+sampleHeader), key, noon); ok || got.Result != evidence.Fail {
+	if got, ok := VerifyReturned([]byte(flood+expired+sampleHeader), key, tenDays, noon); ok || got.Result != evidence.Fail {
 		t.Errorf("the ninth: %+v", got)
+	}
+	undated := craft(t, edKey(1), usual, sampleHeader, sampleBody)
+	for _, tc := range []struct {
+		field  string
+		after  time.Duration // noon
+		detail string
+	}{
+		{expired, 0, ""},
+		{expired, tenDays, ""}, // x= is over
+		{expired, -10 * time.Minute, ""},
+		{expired, tenDays + time.Second, "signed 10 days ago, and counts for 10"},
+		{expired, 400 * 24 * time.Hour, "signed 400 days ago, and counts for 10"},
+		{expired, -10*time.Minute - time.Second, "made in the future"},
+		{undated, 0, "does not say when"},
+		{craft(t, edKey(1), usual+"; t=0", sampleHeader, sampleBody), 0, "does not say when"},
+		{craft(t, edKey(1), usual+"; t=99999999999999999999", sampleHeader, sampleBody), 0, "made in the future"},
+		{strings.Replace(expired, "t=1795348800", "t=1795348801", 1), 0, "does not verify"},
+	} {
+		got, ok := VerifyReturned([]byte(tc.field+sampleHeader), key, tenDays, noon.Add(tc.after))
+		if ok != (tc.detail == "") || !strings.Contains(got.Detail, tc.detail) || !ok && got.Result != evidence.Fail {
+			t.Errorf("%v after %.90q: %+v, want %q", tc.after, tc.field, got, tc.detail)
+		}
+	}
+	// An old one is not in the way of one that counts.
+	if got, ok := VerifyReturned([]byte(undated+expired+sampleHeader), key, tenDays, noon); !ok {
+		t.Errorf("behind an undated one: %+v", got)
 	}
 }

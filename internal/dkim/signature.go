@@ -22,7 +22,7 @@ const (
 const (
 	// ahead is by how much the clock of a signer may be ahead: time zones are often wrong.
 	ahead = 24 * time.Hour
-	// late is by how much our own clock may be.
+	// late is by how much our own clocks may be.
 	late = 10 * time.Minute
 )
 

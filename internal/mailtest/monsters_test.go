@@ -162,8 +162,8 @@ func play(rd *readers, header, body string) (p played, keys int) {
 		v.Verify(context.Background(), rd.lookup(0, &keys), now)
 	})
 	p.returned = allocated(func() {
-		dkim.VerifyReturned(back, rd.ours, now)
-		dkim.VerifyReturned(head, rd.ours, now)
+		dkim.VerifyReturned(back, rd.ours, tenDays, now)
+		dkim.VerifyReturned(head, rd.ours, tenDays, now)
 	})
 	p.from = allocated(func() {
 		dmarc.FromDomain(head)

@@ -140,7 +140,7 @@ func (s *Session) signedBy(n *notice, who mail.Address) (ok bool, why string) {
 		return false, "absent"
 	}
 	keys := s.e.publicKey(d)
-	sig, ok := dkim.VerifyReturned(n.Returned.Raw(), keys, s.e.Now())
+	sig, ok := dkim.VerifyReturned(n.Returned.Raw(), keys, seal.Lifetime, s.e.Now())
 	switch {
 	case !ok && sig.Result <= evidence.None:
 		return false, "absent"
