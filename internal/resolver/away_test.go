@@ -131,7 +131,7 @@ func TestAway(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	err := ask(3)
-	if wantKind(t, "away", err, "temporary"); !strings.Contains(err.Error(), "not asked") {
+	if wantKind(t, "away", err, "temporary"); !strings.Contains(err.Error(), errAway) {
 		t.Errorf("%v", err)
 	}
 	if err := ask(1); err != nil {
@@ -139,11 +139,11 @@ func TestAway(t *testing.T) {
 	}
 	for i, pause := range []time.Duration{firstPause, 2 * firstPause, 4 * firstPause, lastPause, lastPause} {
 		clock.move(pause - 1)
-		if err := ask(10 + i); !strings.Contains(err.Error(), "not asked") {
+		if err := ask(10 + i); !strings.Contains(err.Error(), errAway) {
 			t.Errorf("before %v: %v", pause, err)
 		}
 		clock.move(1)
-		if err := ask(20 + i); strings.Contains(err.Error(), "not asked") {
+		if err := ask(20 + i); strings.Contains(err.Error(), errAway) {
 			t.Errorf("after %v: %v", pause, err)
 		}
 		down(true)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/miekg/dns"
@@ -24,6 +25,7 @@ const (
 
 var (
 	errSilent = errors.New("the server does not answer in time")
+	errSlow   = errors.New("it takes too long to find out")
 	errFlood  = errors.New("too many answers came that are not to this question")
 	errEnds   = errors.New("the resolver is closed")
 )
@@ -42,16 +44,16 @@ func spoke(err error) bool {
 func ofName(err error) bool { return err == errServFail || err == errLoop || err == errUnrelated }
 
 // exchange asks the servers in turn until one of them knows. One that answered is not asked again.
-func (r *Resolver) exchange(q question) (answer, *net.DNSError) {
+func (r *Resolver) exchange(f *flight, q question) (answer, *net.DNSError) {
 	var why error
 	var whose *server
 	told := map[*server]bool{}
 	for range r.conf.Tries {
 		for _, s := range r.servers.order() {
-			if told[s] {
+			if told[s] || !r.wanted(f) {
 				continue
 			}
-			a, heard, err := r.askServer(s, q)
+			a, heard, err := r.askServer(f.ctx, s, q)
 			if r.open.Err() != nil {
 				return answer{}, &net.DNSError{Err: errEnds.Error(), IsTemporary: true}
 			}
@@ -65,6 +67,7 @@ func (r *Resolver) exchange(q question) (answer, *net.DNSError) {
 				return a, nil
 			case ofName(err):
 				r.servers.well(s)
+			case err == errSilent && f.ctx.Err() != nil: // it had less time than is its due
 			default:
 				r.servers.failed(s, err.Error())
 			}
@@ -72,6 +75,9 @@ func (r *Resolver) exchange(q question) (answer, *net.DNSError) {
 				why, whose = err, s
 			}
 		}
+	}
+	if why == nil { // aliases took all the time, or nobody waits
+		return answer{}, &net.DNSError{Err: errSlow.Error(), IsTemporary: true, IsTimeout: true}
 	}
 	if len(told) == 0 && r.gate.silent(why.Error()) {
 		r.probe()
@@ -81,10 +87,10 @@ func (r *Resolver) exchange(q question) (answer, *net.DNSError) {
 
 // askServer asks one server, and again in another way when it stumbles over the first. It says
 // whether the server answered at all.
-func (r *Resolver) askServer(s *server, q question) (a answer, heard bool, err error) {
+func (r *Resolver) askServer(ctx context.Context, s *server, q question) (a answer, heard bool, err error) {
 	w := way{plain: r.servers.isPlain(s)}
 	for {
-		a, err = r.askOnce(s.addr, q, w)
+		a, err = r.askOnce(ctx, s.addr, q, w)
 		heard = heard || spoke(err)
 		switch {
 		case err == errCase && !w.plain:
@@ -109,7 +115,7 @@ type way struct {
 }
 
 // askOnce puts a question once, in one way.
-func (r *Resolver) askOnce(to netip.AddrPort, q question, w way) (answer, error) {
+func (r *Resolver) askOnce(ctx context.Context, to netip.AddrPort, q question, w way) (answer, error) {
 	m := new(dns.Msg)
 	m.Id, m.RecursionDesired = dns.Id(), true
 	m.Question = []dns.Question{{Name: q.name, Qtype: q.kind, Qclass: dns.ClassINET}}
@@ -123,7 +129,7 @@ func (r *Resolver) askOnce(to netip.AddrPort, q question, w way) (answer, error)
 	if err != nil {
 		return answer{}, errUnrelated // wireName lets nothing through that cannot be packed
 	}
-	ctx, cancel := context.WithTimeout(r.open, r.conf.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, r.conf.Timeout)
 	defer cancel()
 	network := "udp"
 	if w.tcp {
@@ -186,7 +192,11 @@ func plainly(err error) error {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return errors.New("the server hung up before it answered")
 	case errors.As(err, &op):
-		return op.Err
+		err = op.Err
+	}
+	var number syscall.Errno
+	if errors.As(err, &number) {
+		return number // without the name of the system call
 	}
 	return err
 }
@@ -200,7 +210,7 @@ func (r *Resolver) probe() {
 		ended := make(chan struct{}, len(list))
 		for _, s := range list {
 			go func() {
-				_, err := r.askOnce(s.addr, question{".", dns.TypeNS}, way{plain: true})
+				_, err := r.askOnce(r.open, s.addr, question{".", dns.TypeNS}, way{plain: true})
 				if spoke(err) {
 					r.gate.heard()
 				}

@@ -12,6 +12,9 @@ const (
 	lastPause  = 8 * time.Second
 )
 
+// errAway is what a question is told that is not put. Why nobody answers stands in State and in the log.
+const errAway = "no DNS server answers"
+
 // gate keeps whether any server answers at all.
 type gate struct {
 	now    func() time.Time
@@ -37,7 +40,7 @@ func (g *gate) enter() (trial bool, why string) {
 		return false, ""
 	}
 	if g.probing || g.now().Before(g.until) {
-		return false, "not asked: no DNS server answers: " + g.last
+		return false, errAway
 	}
 	g.probing = true
 	return true, ""
@@ -49,7 +52,7 @@ func (g *gate) heard() {
 	defer g.mu.Unlock()
 	g.heards++
 	if g.down {
-		g.logger.Info("the DNS answers again", "away_for", g.now().Sub(g.since).Round(time.Second))
+		g.logger.Info("the DNS answers again", "away_for", g.now().Sub(g.since).Round(time.Second).String())
 	}
 	if g.down || !g.seen {
 		g.since = g.now()
@@ -87,7 +90,7 @@ func (g *gate) probed(count uint64) {
 	}
 	if !g.down {
 		g.since = g.now()
-		g.logger.Warn("no DNS server answers: what needs the DNS is put off", "error", g.last)
+		g.logger.Warn("no DNS server answers: until one does, SPF, DKIM and DMARC cannot be checked", "error", g.last)
 	}
 	g.seen, g.down = true, true
 	g.pause = min(max(2*g.pause, firstPause), lastPause)

@@ -15,6 +15,10 @@
 // question in the letters, capital or small, that were sent (RFC 5452, 9). What does not is passed over: the
 // right one may follow.
 //
+// Strangers choose the names, and whoever lets his name servers be silent could take all room there is. So a
+// question has one time for everything, and ends sooner when nobody waits for it; below one registered domain only some are
+// under way at once, the fewer the less room is left, and the others fail at once.
+//
 // A server that fails is asked last for half a minute. A name whose own servers are silent lets any
 // resolver look dead, and strangers choose the names: so before the DNS is called away, the servers are asked
 // for the root, which each of them has at hand. While it is away questions fail at once, but for one now and then.
@@ -54,11 +58,13 @@ type Config struct {
 	Timeout time.Duration
 	// Tries is how often the servers that say nothing are asked, all in turn; 2.
 	Tries int
+	// Total is what one question may take at all servers, aliases followed; 8 s: who asks for SPF waits for 10.
+	Total time.Duration
 	// Size is how many answers are kept; 20000. One of more than half a kilobyte counts as several.
 	Size int
 	// Now is the clock that says how old an answer is; time.Now.
 	Now func() time.Time
-	// Logger is told when the DNS goes away and comes back; nil: nobody.
+	// Logger is told when the DNS goes away and comes back, and when there are too many questions; nil: nobody.
 	Logger *slog.Logger
 }
 
@@ -70,24 +76,23 @@ const (
 	failureKept  = 5 * time.Second
 )
 
-// maxFlights is how many questions may be under way: each has a socket.
-const maxFlights = 512
-
 // Resolver asks and remembers. Its methods are called from many goroutines.
 type Resolver struct {
 	conf    Config
 	servers *servers
 	gate    *gate
 	cache   *otter.Cache[question, kept]
-	slots   chan struct{} // holds one for each question under way
+	slots   chan struct{} // holds one for each question that is being asked
 	open    context.Context
 	end     context.CancelFunc
 	work    sync.WaitGroup
 
 	hits, asked atomic.Uint64
+	turned      turned
 
 	mu      sync.Mutex
 	flights map[question]*flight
+	below   map[string]int // of them, by the registered domain
 	closed  bool
 }
 
@@ -102,12 +107,6 @@ type kept struct {
 	answer answer
 	err    *net.DNSError // what could not be found out; without the name
 	until  time.Time
-}
-
-// flight is a question under way.
-type flight struct {
-	done chan struct{}
-	kept kept
 }
 
 // New makes a resolver. The error says which of the settings cannot be.
@@ -126,7 +125,9 @@ func New(c Config) (*Resolver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the cache of the DNS: %w", err)
 	}
-	r := &Resolver{conf: c, cache: cache, servers: newServers(c), slots: make(chan struct{}, maxFlights), flights: map[question]*flight{}}
+	r := &Resolver{conf: c, cache: cache, servers: newServers(c), slots: make(chan struct{}, maxFlights),
+		flights: map[question]*flight{}, below: map[string]int{}}
+	r.turned.now, r.turned.logger = c.Now, c.Logger
 	r.gate = &gate{now: c.Now, logger: c.Logger}
 	r.open, r.end = context.WithCancel(context.Background())
 	return r, nil
@@ -141,6 +142,9 @@ func (c *Config) fill() {
 	}
 	if c.Tries <= 0 {
 		c.Tries = 2
+	}
+	if c.Total <= 0 {
+		c.Total = 8 * time.Second
 	}
 	if c.Size <= 0 {
 		c.Size = 20000
@@ -261,14 +265,18 @@ func (r *Resolver) lookup(ctx context.Context, name string, kind uint16) (answer
 	case <-f.done:
 		return f.kept.tell(name)
 	case <-ctx.Done():
+		r.leave(f)
 		return answer{}, gone(ctx, name)
 	}
 }
 
-// gone says that whoever asked waits no more. The question goes on: the answer is kept for the next one.
+// gone says that whoever asked waits no more.
 func gone(ctx context.Context, name string) *net.DNSError {
-	return &net.DNSError{UnwrapErr: ctx.Err(), Err: "nobody waits for the answer any more: " + ctx.Err().Error(), Name: shown(name),
-		IsTimeout: ctx.Err() == context.DeadlineExceeded, IsTemporary: true}
+	e := &net.DNSError{UnwrapErr: ctx.Err(), Err: "nobody waits for the answer any more", Name: shown(name), IsTemporary: true}
+	if ctx.Err() == context.DeadlineExceeded {
+		e.Err, e.IsTimeout = "there was no answer in time", true
+	}
+	return e
 }
 
 // fresh is what the cache has of the question.
@@ -295,76 +303,6 @@ func (k kept) tell(name string) (answer, error) {
 		return answer{}, &net.DNSError{Err: k.answer.none, Name: shown(name), IsNotFound: true}
 	}
 	return k.answer, nil
-}
-
-// join returns the flight of this question, and begins it if there is none; or says why not.
-func (r *Resolver) join(q question) (*flight, string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
-		return nil, "the resolver is closed"
-	}
-	if f, found := r.flights[q]; found {
-		return f, ""
-	}
-	f := &flight{done: make(chan struct{})}
-	if k, found := r.fresh(q); found { // it ended a moment ago
-		f.kept = k
-		close(f.done)
-		return f, ""
-	}
-	trial, why := r.gate.enter()
-	if why != "" {
-		return nil, why
-	}
-	r.flights[q] = f
-	r.work.Go(func() { r.fly(q, f, trial) })
-	return f, ""
-}
-
-// fly asks, keeps the answer and gives it to those who wait.
-func (r *Resolver) fly(q question, f *flight, trial bool) {
-	defer close(f.done)
-	defer func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		delete(r.flights, q)
-	}()
-	if trial {
-		r.probe()
-	}
-	limited, cancel := context.WithTimeout(r.open, time.Duration(r.conf.Tries)*r.conf.Timeout)
-	defer cancel()
-	select {
-	case r.slots <- struct{}{}:
-		defer func() { <-r.slots }()
-	case <-limited.Done():
-		f.kept.err = &net.DNSError{Err: "too many questions to the DNS are under way", IsTemporary: true}
-		return
-	}
-	f.kept = r.ask(q)
-	if r.open.Err() == nil {
-		r.cache.Set(q, f.kept)
-	}
-}
-
-// ask puts the question to the servers, and again for the name at the end of a chain that the answer
-// does not show.
-func (r *Resolver) ask(q question) kept {
-	ttl := mostKept
-	for range maxChain {
-		a, err := r.exchange(q)
-		if err != nil {
-			return kept{err: err, until: r.conf.Now().Add(failureKept)}
-		}
-		ttl = min(ttl, a.ttl)
-		if a.next == "" {
-			a.ttl = max(ttl, leastKept)
-			return kept{answer: a, until: r.conf.Now().Add(a.ttl)}
-		}
-		q.name = a.next
-	}
-	return kept{err: &net.DNSError{Err: errLoop.Error(), IsTemporary: true}, until: r.conf.Now().Add(failureKept)}
 }
 
 // shown is a name as a log can bear it: strangers make them.

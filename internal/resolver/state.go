@@ -13,6 +13,7 @@ type State struct {
 	Cached    int       // answers kept; those that are too old and were not asked for again count too
 	Asked     uint64    // questions so far
 	Hits      uint64    // of them, answered from memory
+	Turned    uint64    // of them, turned away because too many were under way, below one domain or altogether
 }
 
 // ServerState is how one server does.
@@ -24,7 +25,7 @@ type ServerState struct {
 
 // State says how the DNS does. It asks nobody.
 func (r *Resolver) State() State {
-	st := State{Cached: r.cache.EstimatedSize(), Asked: r.asked.Load(), Hits: r.hits.Load()}
+	st := State{Cached: r.cache.EstimatedSize(), Asked: r.asked.Load(), Hits: r.hits.Load(), Turned: r.turned.total()}
 	for _, s := range r.servers.order() {
 		st.Servers = append(st.Servers, r.servers.state(s))
 	}
