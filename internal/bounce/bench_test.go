@@ -11,6 +11,7 @@ func BenchmarkRecognise(b *testing.B) {
 		"ordinary-4KB": ordinary4K(),
 		"postfix":      postfixFailed,
 		"qmail":        qmailFailed,
+		"empty-1MB":    "From: MAILER-DAEMON@example.org\r\nSubject: failure notice\r\n\r\n" + strings.Repeat("\r\n", MaxBytes/2),
 		"base64-1MB":   "From: MAILER-DAEMON@example.org\r\nSubject: failure notice\r\nContent-Transfer-Encoding: base64\r\n\r\n" + strings.Repeat(strings.Repeat("QUJDRAo=QUJDRAoKQUJDR", 3)+"AAA\r\n", 16000),
 	} {
 		b.Run(name, func(b *testing.B) {

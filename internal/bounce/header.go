@@ -114,6 +114,14 @@ func cutLine(b []byte) (line, rest []byte) {
 	return b[:i+1], b[i+1:]
 }
 
+// skipEmpty leaves the empty lines out with which b begins: a message may be a megabyte of them.
+func skipEmpty(b []byte) []byte {
+	for len(b) > 0 && (b[0] == '\n' || b[0] == '\r') {
+		b = b[1:]
+	}
+	return b
+}
+
 // blank says that the line holds nothing but white space.
 func blank(line []byte) bool {
 	for _, c := range line {

@@ -132,10 +132,10 @@ func (n *notice) byStructure() (Kind, Clue) {
 // read fetches subject and beginning. What was returned is no part of the beginning: it is the words of somebody else.
 func (n *notice) read() {
 	n.subject = n.head.plainSubject()
-	for _, p := range n.parts {
-		if p.plain() {
-			t := p.text()
-			if h := findReturned(t); !h.Empty() {
+	for i := range n.parts {
+		if p := &n.parts[i]; p.plain() {
+			t, h := p.search()
+			if !h.Empty() {
 				t = before(t, h.raw)
 			}
 			n.opening = normalise(t, false)

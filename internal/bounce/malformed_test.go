@@ -81,6 +81,24 @@ func TestMonsters(t *testing.T) {
 	}
 }
 
+// TestEmptyLines: passing over empty lines changes nothing of what is found.
+func TestEmptyLines(t *testing.T) {
+	many := strings.Repeat("\r\n", 1000) + strings.Repeat("\n", 1000)
+	for _, c := range bounces {
+		h, body, _ := strings.Cut(c.raw, "\r\n\r\n")
+		if body == "" {
+			continue
+		}
+		want := check(t, []byte(c.raw), c.null)
+		for name, raw := range map[string]string{"before": h + "\r\n\r\n" + many + body, "behind": c.raw + many} {
+			got := check(t, []byte(raw), c.null)
+			if got.Kind != want.Kind || got.Clue != want.Clue || got.Action != want.Action || len(got.Recipients) != len(want.Recipients) || !bytes.Equal(got.Returned.Raw(), want.Returned.Raw()) {
+				t.Errorf("%s, empty lines %s: %+v; without them %+v", c.name, name, got, want)
+			}
+		}
+	}
+}
+
 // mutate spoils a message in one of the ways in which messages are spoilt.
 func mutate(r *rand.Rand, raw, other []byte) []byte {
 	m := bytes.Clone(raw)

@@ -99,6 +99,20 @@ type part struct {
 	header, body []byte
 	// report is the media type's parameter of the nearest multipart/report around it, in lower case, or "".
 	report string
+
+	searched bool // for a returned header, in decoded
+	decoded  []byte
+	found    Header
+}
+
+// search returns the text of the part and the header that it returns, if it does. The work is done once, because several
+// questions depend on it.
+func (p *part) search() (text []byte, returned Header) {
+	if !p.searched {
+		p.decoded = p.text()
+		p.found, p.searched = findReturned(p.decoded), true
+	}
+	return p.decoded, p.found
 }
 
 // walker collects the leaves.
@@ -122,7 +136,7 @@ func (w *walker) add(c content, header, body []byte, report string, depth int) {
 		return
 	}
 	if !c.within("multipart/") {
-		w.parts = append(w.parts, part{c, header, body, report})
+		w.parts = append(w.parts, part{content: c, header: header, body: body, report: report})
 		return
 	}
 	if c.is("multipart/report") {
@@ -138,7 +152,7 @@ func (w *walker) add(c content, header, body []byte, report string, depth int) {
 	}
 	if border == "" || !w.split(border, body, report, depth) {
 		// Nothing parts it: it is read as text, which is how it was written.
-		w.parts = append(w.parts, part{content{encoding: c.encoding}, header, body, report})
+		w.parts = append(w.parts, part{content: content{encoding: c.encoding}, header: header, body: body, report: report})
 	}
 }
 
@@ -148,6 +162,15 @@ func (w *walker) split(border string, body []byte, report string, depth int) boo
 	mark := []byte("--" + strings.TrimRight(border, " \t"))
 	start, found := -1, false
 	for at := 0; at < len(body); {
+		i := bytes.Index(body[at:], mark)
+		if i < 0 {
+			break
+		}
+		at += i
+		if at > 0 && body[at-1] != '\n' {
+			at++ // within a line
+			continue
+		}
 		line, _ := cutLine(body[at:])
 		next := at + len(line)
 		if isBorder, last := borderLine(line, mark); isBorder {

@@ -17,12 +17,13 @@ func (n *notice) recipients() []Recipient {
 			named = append(named, Recipient{Final: string(a)})
 		}
 	}
-	for _, p := range n.parts {
+	for i := range n.parts {
+		p := &n.parts[i]
 		if !p.plain() {
 			continue
 		}
-		t := p.text()
-		if h := findReturned(t); !h.Empty() {
+		t, h := p.search()
+		if !h.Empty() {
 			t = before(t, h.raw)
 		}
 		if rs := parseStatus(t); len(rs) > 0 && rs[0].Address() != "" {
@@ -82,7 +83,7 @@ func (n *notice) about() []string {
 		if !p.status() {
 			continue
 		}
-		for t := p.text(); len(t) > 0 && len(ids) < MaxAbout; {
+		for t := skipEmpty(p.text()); len(t) > 0 && len(ids) < MaxAbout; t = skipEmpty(t) {
 			var f field
 			f, t = nextField(t)
 			if !equalFold(f.name, "original-message-id") && !equalFold(f.name, "x-original-message-id") {
@@ -117,7 +118,7 @@ func parseStatus(t []byte) []Recipient {
 			if r != (Recipient{}) {
 				rs, r = append(rs, r), Recipient{}
 			}
-			t = rest
+			t = skipEmpty(rest)
 			continue
 		}
 		var f field
@@ -211,7 +212,7 @@ func digits(v []byte, i int) int {
 // begins with the address, and lines behind it that say why.
 func textRecipients(t []byte) []Recipient {
 	var rs []Recipient
-	for len(t) > 0 {
+	for t = skipEmpty(t); len(t) > 0; t = skipEmpty(t) {
 		var line []byte
 		line, t = cutLine(t)
 		if a, rest := leadingAddress(line); a != nil {

@@ -21,9 +21,9 @@ func (n *notice) search() Header {
 			return h
 		}
 	}
-	for _, p := range n.parts {
-		if p.plain() {
-			if h := findReturned(p.text()); !h.Empty() {
+	for i := range n.parts {
+		if p := &n.parts[i]; p.plain() {
+			if _, h := p.search(); !h.Empty() {
 				return h
 			}
 		}
@@ -36,6 +36,9 @@ func (n *notice) search() Header {
 		}
 	}
 	// The borders may be broken: what they should have parted is searched as it stands.
+	if len(n.parts) == 1 && n.parts[0].searched && len(n.parts[0].decoded) == len(n.body) {
+		return Header{} // it was, just now
+	}
 	return findReturned(n.body)
 }
 
@@ -70,7 +73,7 @@ const maxMarkers = 10
 // lines that can be nothing else.
 func findReturned(t []byte) Header {
 	tried := 0
-	for rest := t; len(rest) > 0 && tried < maxMarkers; {
+	for rest := skipEmpty(t); len(rest) > 0 && tried < maxMarkers; rest = skipEmpty(rest) {
 		var line []byte
 		line, rest = cutLine(rest)
 		if isMarker(line) {
@@ -138,6 +141,7 @@ func findBlock(t []byte) Header {
 				return Header{raw: t[start:at:at]}
 			}
 			start, seen = -1, 0
+			rest = skipEmpty(rest)
 		} else {
 			if start < 0 {
 				start = at
