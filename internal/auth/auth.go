@@ -59,11 +59,15 @@ func notFound(err error) bool {
 	return errors.As(err, &e) && e.IsNotFound
 }
 
-// why is an error of the DNS for the operator, without the name and server that it repeats.
+// why is an error of the DNS in words that may stand in a header field, which everybody reads: without the name, which
+// stands there already, and without the server's address, which is nobody's business.
 func why(err error) string {
 	var e *net.DNSError
-	if errors.As(err, &e) && e.Err != "" {
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return "no answer came in time"
+	case errors.As(err, &e) && e.Err != "":
 		return e.Err
 	}
-	return err.Error()
+	return "nobody knows why"
 }

@@ -367,34 +367,6 @@ func TestDKIMFaults(t *testing.T) {
 	}
 }
 
-// Mallory and her victim have their mailboxes at one provider. What it signed for her to herself she sends
-// again, from elsewhere, in the victim's name: the letter is hers as DMARC has it, and nothing shows that the victim wrote,
-// who would get the bounce.
-func TestReplay(t *testing.T) {
-	key, record := signer(t, "freemail.test", "s1", false)
-	w := newWorld(t, "_dmarc.freemail.test TXT \"v=DMARC1; p=reject\"\nfreemail.test TXT \"v=spf1 ip4:192.0.2.1 -all\"\n"+record, enough)
-	elsewhere := netip.MustParseAddr("198.51.100.66")
-	for _, tc := range []struct {
-		from, sender string
-		aligned      bool
-	}{
-		{"mallory@freemail.test", "victim@freemail.test", false},
-		{"\"victim@freemail.test\" <mallory@freemail.test>", "victim@freemail.test", false},
-		{"mallory@freemail.test, victim@freemail.test", "victim@freemail.test", false},
-		{"victim@freemail.test <mallory@freemail.test>", "victim@freemail.test", false},
-		{"=?utf-8?q?=3Cvictim=40freemail.test=3E?= <mallory@freemail.test>", "victim@freemail.test", false},
-		{"mallory@freemail.test", "mallory@freemail.test", true}, // a forwarder sends it on as it is
-		{"mallory@freemail.test", "", false},
-	} {
-		header, body := signed(t, tc.from, key)
-		spf := w.check.SPF(t.Context(), elsewhere, "mallory.test", sender(t, tc.sender))
-		d := w.check.DMARC(t.Context(), []byte(header), spf, w.dkim(t, header, body), sender(t, tc.sender))
-		if tc.sender != "" && spf.Result != evidence.Fail || d.Result != evidence.Pass || d.Aligned != tc.aligned {
-			t.Errorf("From: %s, sent by <%s>: SPF %v, DMARC %+v, want aligned %v", tc.from, tc.sender, spf.Result, d, tc.aligned)
-		}
-	}
-}
-
 // A server that never answers, and a resolver that would wait for it.
 type endless struct{ asked chan string }
 

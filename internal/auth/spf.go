@@ -125,7 +125,7 @@ func spfDetail(r evidence.Result, err error, client netip.Addr, domain string) s
 	case evidence.PermError:
 		return "the SPF record of " + domain + " is of no use: " + spfWrong(err)
 	}
-	return "the DNS could not be asked: " + err.Error()
+	return "the DNS could not be asked: " + why(err)
 }
 
 // spfTerm says which kind of term decided.
@@ -199,7 +199,7 @@ func (s *spfResolver) note(err error) error {
 	case is && e.IsNotFound:
 		return err
 	case !is:
-		e = &net.DNSError{UnwrapErr: err, Err: err.Error(), IsTemporary: true}
+		e = &net.DNSError{UnwrapErr: err, Err: why(err), IsTemporary: true}
 	case !e.IsTemporary && !e.IsTimeout:
 		twin := *e
 		e, twin.IsTemporary = &twin, true

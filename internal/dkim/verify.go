@@ -151,8 +151,9 @@ func (v *Verifier) Write(p []byte) (int, error) {
 //
 //   - Pass: all of it verifies, and nothing of the body is left unsigned.
 //   - Fail: the body or the header is not what was signed, or the time is not (t=, x=).
-//   - Neutral: an algorithm, canonicalisation or query that is not known; or the signature verifies and l= leaves a
-//     part of the body unsigned, which anybody may have added (RFC 6376, 8.2).
+//   - Neutral: an algorithm, canonicalisation or query that is not known; the signature verifies and l= leaves a
+//     part of the body unsigned, which anybody may have added (RFC 6376, 8.2); or the key is in test mode (t=y), so that
+//     the message is to be treated as if it were not signed (RFC 6376, 3.6.1).
 //   - PermError: signature or key are malformed, too weak (RFC 8301), revoked, of something else, or there is no key.
 //   - TempError: the key could not be asked for.
 func (v *Verifier) Verify(ctx context.Context, lookup KeyLookup, now time.Time) []evidence.Signature {
@@ -196,7 +197,7 @@ func (s *signature) judgeKeys(records []string, err error) {
 	case errors.As(err, &dns) && dns.IsNotFound, err == nil && len(records) == 0:
 		s.malformed("no key: %s%s%s has no TXT record", s.Selector, between, s.Domain)
 	case err != nil:
-		s.decide(evidence.TempError, "the key could not be asked for: %.200s", oneLine(err.Error()))
+		s.decide(evidence.TempError, "the key could not be asked for%s", because(err))
 	}
 	wrong := false
 	var unfit error
@@ -211,6 +212,8 @@ func (s *signature) judgeKeys(records []string, err error) {
 		case err != nil:
 		case signed(r.public, s.algorithm, &s.digest, s.b):
 			s.passed(r.test)
+		case r.test:
+			s.decide(evidence.Neutral, "b= does not verify, and"+inTest)
 		default:
 			wrong = true
 		}
@@ -222,15 +225,27 @@ func (s *signature) judgeKeys(records []string, err error) {
 	}
 }
 
-// oneLine makes printable what others wrote.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == utf8.RuneError || !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s)
+// because gives the reason of an error of the DNS, for a header field that everybody reads: without the server's
+// address, which is in its whole text.
+func because(err error) string {
+	var dns *net.DNSError
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return " in time"
+	case errors.As(err, &dns):
+		return ": " + strings.Map(func(r rune) rune {
+			if r == utf8.RuneError || !unicode.IsPrint(r) {
+				return '?'
+			}
+			return r
+		}, dns.Err[:min(len(dns.Err), 200)])
+	}
+	return ""
 }
+
+// inTest is why a key counts for nothing. RFC 8601, 2.7.1 has neutral for what no other word fits, and none for
+// messages without a signature.
+const inTest = " the key is in test mode (t=y), as if nothing were signed (RFC 6376, 3.6.1)"
 
 // passed decides for a signature that verifies.
 func (s *signature) passed(test bool) {
@@ -238,7 +253,7 @@ func (s *signature) passed(test bool) {
 	case s.limit != whole && beyond > 0:
 		s.decide(evidence.Neutral, "verifies, but l= leaves the last %d octets of the body unsigned (RFC 6376, 8.2)", beyond)
 	case test:
-		s.decide(evidence.Pass, "the key is in test (t=y)")
+		s.decide(evidence.Neutral, "verifies, but"+inTest)
 	default:
 		s.decide(evidence.Pass, "")
 	}
