@@ -1,6 +1,9 @@
 package session
 
 import (
+	"context"
+	"errors"
+
 	"backstop/internal/dkim"
 	"backstop/internal/evidence"
 )
@@ -12,17 +15,36 @@ func (s *Session) authenticate(m *holding) {
 		return
 	}
 	g := &s.c.Guards
-	if g.SPF != evidence.CheckOff || g.DMARC != evidence.CheckOff {
-		s.askSPF()
+	if g.SPF == evidence.CheckOff && g.DMARC == evidence.CheckOff {
+		return
 	}
-	if g.DMARC == evidence.CheckOff {
+	m.late = true
+	if s.askSPF(); g.DMARC == evidence.CheckOff {
+		return
+	}
+	if s.askDKIM(m); m.err != nil {
 		return
 	}
 	end, _ := m.header()
+	s.c.DMARC = s.e.Auth.DMARC(s.ctx, m.mem[:end], s.c.SPF, s.sigs, s.c.From)
+}
+
+// askDKIM checks the signatures, for which all of the message is read. Mail that is only marked does not wait
+// until there is room for that: it goes on, and nobody knows whether its signatures are good.
+func (s *Session) askDKIM(m *holding) {
+	end, _ := m.header()
 	v := dkim.NewVerifier(m.mem[:end])
 	if v.Signed() {
-		m.finish()
-		if m.err != nil {
+		full := m.keep()
+		switch {
+		case m.err != nil:
+			return
+		case full != nil && s.c.Guards.DMARC == evidence.CheckRefuse:
+			m.noRoom(full)
+			return
+		case full != nil:
+			s.e.Logger.Warn("a long message cannot be kept, its DKIM signatures are not checked", "id", s.id.String(), "error", full.Error())
+			s.sigs = s.unread(v)
 			return
 		}
 		if err := m.copyTo(v, m.bodyAt(end)); err != nil {
@@ -31,5 +53,19 @@ func (s *Session) authenticate(m *holding) {
 		}
 	}
 	s.sigs = s.e.Auth.DKIM(s.ctx, v)
-	s.c.DMARC = s.e.Auth.DMARC(s.ctx, m.mem[:end], s.c.SPF, s.sigs, s.c.From)
+}
+
+var errTooLong = errors.New("the message is too long to be held now")
+
+// unread are the signatures of a message whose body was not looked at: those that are no signatures at all
+// are still called so, and of the others nobody knows.
+func (s *Session) unread(v *dkim.Verifier) []evidence.Signature {
+	noKey := func(context.Context, string, string) ([]string, error) { return nil, errTooLong }
+	sigs := v.Verify(s.ctx, noKey, s.e.Now())
+	for i := range sigs {
+		if r := sigs[i].Result; r == evidence.Fail || r == evidence.TempError {
+			sigs[i].Result, sigs[i].Detail = evidence.TempError, errTooLong.Error()
+		}
+	}
+	return sigs
 }

@@ -69,11 +69,14 @@ func (s *Session) takeMessage(body io.Reader) *holding {
 	if !found {
 		m.fill(maxHeader)
 		end, found = m.header()
-		if !found && m.err == nil && cap(m.mem) < maxHeader {
+		if !found && m.short {
 			m.noRoom(errNoMemory)
 		}
 	}
 	s.c.Message = evidence.Message{Read: m.whole, Size: m.size(), LongHead: !found && m.err == nil}
+	if s.params.Body == smtp.BodyBinaryMIME {
+		s.c.Message.Fault = m.stray()
+	}
 	s.inspect(m.mem[:end])
 	return m
 }
@@ -106,22 +109,37 @@ func (s *Session) gone(m *holding) (verdict.Verdict, bool) {
 		return verdict.Verdict{}, false
 	case m.ours:
 		s.tx.Abort()
+		s.c.Final = evidence.Answer{} // it was not asked
 		s.e.Logger.Error(m.err.Error(), "id", s.id.String(), "octets", s.c.Message.Size)
 		return s.Internal(), true
 	}
 	return s.lost(m.err), true
 }
 
+// strayField is the field that the first line of a message belongs to which begins with a blank. Else it would go on
+// with our Received field, and say there what it likes.
+const strayField = "Backstop-Stray: the message begins with\r\n"
+
 // handOn gives the message to the downstream, with our fields before its own.
 func (s *Session) handOn(m *holding) {
-	pre := s.edit(m)
-	rest := m.reader()
-	if m.err != nil { // what was to be kept could not be: the downstream must not get half of it
-		s.c.Final = evidence.Answer{Outcome: evidence.OutcomeUnreachable, Step: evidence.StepMessage, Text: m.err.Error()}
+	var pre []byte
+	if m.err == nil {
+		pre = s.edit(m)
+	}
+	if m.err != nil { // found while it was held: the downstream has nothing of it, and gone says what becomes of it
+		if s.fault(m.err); s.c.Message.Fault == evidence.NoFault && !s.c.Message.TooBig {
+			s.c.Final = evidence.Answer{Outcome: evidence.OutcomeUnreachable, Step: evidence.StepMessage} // ask no more
+		}
 		return
 	}
-	s.c.Final = s.tx.Data(s.ctx, pre, rest)
-	s.c.Message.Size += rest.size
+	if m.late {
+		s.tx.Kept()
+	}
+	if m.continues() {
+		pre = append(pre, strayField...)
+	}
+	s.c.Final = s.tx.Data(s.ctx, pre, m.reader())
+	s.c.Message.Size = m.size()
 	if m.err != nil {
 		s.fault(m.err)
 	}
