@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -12,6 +14,8 @@ import (
 
 	"backstop/internal/config"
 	"backstop/internal/daemon"
+	"backstop/internal/directory/watch"
+	"backstop/internal/keyfile"
 )
 
 // checkReport is what `backstop check --json` prints.
@@ -69,7 +73,9 @@ func report(file string, cfg *config.Config, err error) (checkReport, error) {
 	if err == nil {
 		wrong, warned := daemon.CheckFiles(cfg)
 		r.Problems, r.Warnings = problems(wrong), problems(slices.Concat(cfg.Warnings, warned))
-		r.OK = len(wrong) == 0
+		wrong, warned = checkKeys(cfg.State)
+		r.Problems, r.Warnings = append(r.Problems, problems(wrong)...), append(r.Warnings, problems(warned)...)
+		r.OK = len(r.Problems) == 0
 		return r, nil
 	}
 	var list *config.Errors
@@ -78,6 +84,33 @@ func report(file string, cfg *config.Config, err error) (checkReport, error) {
 	}
 	r.Problems = problems(list.List)
 	return r, nil
+}
+
+// checkKeys looks at the file of keys, if there is one and we may read it: serve does not start with a broken one.
+func checkKeys(state string) (wrong, warned []config.Problem) {
+	if state == "" {
+		return nil, nil
+	}
+	path := filepath.Join(state, keyfile.Name)
+	if in, err := os.Open(path); err != nil {
+		return nil, nil
+	} else {
+		in.Close()
+	}
+	f, err := keyfile.Open(state, keyfile.Options{NoEvents: true})
+	if err != nil {
+		p := config.Problem{File: path, Message: err.Error(), Hint: adviceOf(err)}
+		var placed *watch.Mistake
+		if errors.As(err, &placed) {
+			p.Line, p.Message = placed.Line, placed.Message
+		}
+		return []config.Problem{p}, nil
+	}
+	defer f.Close()
+	if f.State().Exposed {
+		warned = append(warned, config.Problem{File: path, Message: "others than its owner may read the keys", Hint: "chmod 600 it; if somebody else had it, make a new key and retire the others"})
+	}
+	return nil, warned
 }
 
 // probe asks sources and downstreams.

@@ -13,6 +13,7 @@ import (
 
 	"backstop/internal/daemon"
 	"backstop/internal/demo"
+	"backstop/internal/session"
 )
 
 // mailServer starts the demo's mail server and gives its address.
@@ -113,6 +114,25 @@ func TestExplainAsksTheDownstreamUnlessToldNotTo(t *testing.T) {
 	} {
 		if code, out := ask(c.to, c.more...); code != c.code || !strings.Contains(out, c.want) {
 			t.Errorf("%s %v: exit %d\n%s", c.to, c.more, code, out)
+		}
+	}
+}
+
+// TestExplainFitsTheTerminal: a long finding is broken there, and left whole for programs.
+func TestExplainFitsTheTerminal(t *testing.T) {
+	long := "bounce (report), proven by nothing: tag: untagged, seal: absent, dkim: absent, message-id: unknown, and much more beside it " + strings.Repeat("x", 70)
+	trail := []session.StepExplained{{Rule: "bounce-not-ours", Finding: long, Effect: "refuse", MS: 1234.5}, {Rule: "dmarc", Finding: "pass (watch: would object)", Effect: "next"}}
+	for width, want := range map[int]int{0: len(long), 80: 80, 40: len(long)} {
+		var out bytes.Buffer
+		a := &app{out: &out}
+		table, noted := a.trailTable(trail, width)
+		a.printTable(table)
+		most := 0
+		for line := range strings.Lines(out.String()) {
+			most = max(most, len(strings.TrimSuffix(line, "\n")))
+		}
+		if len(noted) != 1 || noted[0] != "dmarc" || width == 80 && most > want || width != 80 && most < want {
+			t.Errorf("width %d: %d, %v\n%s", width, most, noted, out.String())
 		}
 	}
 }

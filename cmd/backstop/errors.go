@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -67,7 +68,20 @@ func (a *app) complainOne(text, advice string) {
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 func flagError(c *cobra.Command, err error) error {
-	return hint(fmt.Sprintf("`%s --help` lists the flags", c.CommandPath()), "%w", err)
+	advice := fmt.Sprintf("`%s --help` lists the flags", c.CommandPath())
+	var number *strconv.NumError
+	if !errors.As(err, &number) {
+		return hint(advice, "%w", err)
+	}
+	wanted := "a whole number is wanted"
+	switch {
+	case errors.Is(err, strconv.ErrRange):
+		wanted = "that number is out of range"
+	case number.Func == "ParseBool":
+		wanted = "true or false is wanted"
+	}
+	text, _, _ := strings.Cut(err.Error(), ": strconv.")
+	return hint(advice, "%s: %s", text, wanted)
 }
 
 func unknownCommand(c *cobra.Command, name string) error {

@@ -7,9 +7,12 @@ import (
 	"os"
 	"strings"
 
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
 
 	"backstop/internal/daemon"
+	"backstop/internal/session"
 )
 
 // explainFlags are the transaction to explain, as it was written.
@@ -38,6 +41,9 @@ func (a *app) explain() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := a.hasOutbound(f.outbound); err != nil {
+				return err
+			}
 			return a.offline(c.Context(), func(d *daemon.Daemon) error {
 				if len(args) > 0 {
 					return a.explainLines(c.Context(), d, req, c.Flags().Changed("from"))
@@ -59,6 +65,18 @@ func (a *app) explain() *cobra.Command {
 	c.Flags().BoolVar(&f.outbound, "outbound", false, "decide as mail that leaves by [outbound]")
 	c.Flags().StringVar(&f.at, "at", "", "decide as at this `TIME` (RFC 3339)")
 	return c
+}
+
+// hasOutbound says whether the door that is asked about exists.
+func (a *app) hasOutbound(asked bool) error {
+	if !asked {
+		return nil
+	}
+	cfg, err := a.load()
+	if err == nil && cfg.Outbound == nil {
+		err = hint("leave --outbound out, or write the section: docs/outbound.md", "%s has no [outbound], so nothing leaves by it", a.file)
+	}
+	return err
 }
 
 func explainArgs(c *cobra.Command, args []string) error {
@@ -188,14 +206,17 @@ func worse(a, b int) int {
 	return max(a, b)
 }
 
+// notedMark is how the finding of a rule ends that objects and is not obeyed.
+const notedMark = "(watch: would object)"
+
+// leastFinding is the narrowest column into which findings are broken; on smaller terminals they are left to it.
+const leastFinding = 24
+
 func (a *app) printExplained(res daemon.ExplainResult) error {
 	if a.json {
 		return a.printJSON(res)
 	}
-	t := a.table("rule", "finding", "effect", "ms")
-	for _, s := range res.Trail {
-		t.AppendRow([]any{s.Rule, s.Finding, s.Effect, fmt.Sprintf("%.1f", s.MS)})
-	}
+	t, noted := a.trailTable(res.Trail, terminalWidth(a.out))
 	a.printTable(t)
 	a.printf("\n")
 	if len(res.Recipients) > 1 {
@@ -205,9 +226,27 @@ func (a *app) printExplained(res daemon.ExplainResult) error {
 		a.printf("\nall in all: ")
 	}
 	a.printf("%s at %s, rule %s\n", res.Verdict, res.Stage, res.Rule)
-	if res.Watched != "" {
-		a.printf("watch mode: without it, rule %s would have objected\n", res.Watched)
+	if len(noted) > 0 {
+		a.printf("only noted (watch): %s would have objected\n", strings.Join(noted, ", "))
 	}
 	a.printf("%s\n", res.Reply)
 	return nil
+}
+
+// trailTable is the table of what was weighed, with its findings broken to fit into width (0: any), and the rules that
+// were only noted.
+func (a *app) trailTable(trail []session.StepExplained, width int) (t table.Writer, noted []string) {
+	t = a.table("rule", "finding", "effect", "ms")
+	widest := 0
+	for _, s := range trail {
+		t.AppendRow(table.Row{s.Rule, s.Finding, s.Effect, fmt.Sprintf("%.1f", s.MS)})
+		widest = max(widest, len(s.Rule))
+		if strings.HasSuffix(s.Finding, notedMark) {
+			noted = append(noted, s.Rule)
+		}
+	}
+	if most := width - widest - len("    redirect  10000.0"); most >= leastFinding {
+		t.SetColumnConfigs([]table.ColumnConfig{{Number: 2, WidthMax: most, WidthMaxEnforcer: text.WrapSoft}})
+	}
+	return t, noted
 }

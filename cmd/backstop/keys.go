@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,17 +71,19 @@ func (a *app) stateFolder(state string) (string, error) {
 
 // keyInfo is what is told of a key: everything but the secret.
 type keyInfo struct {
-	ID          keyring.ID `json:"id"`
-	State       string     `json:"state"` // signs, waits, verifies, retired
-	Created     time.Time  `json:"created"`
-	SignsFrom   *time.Time `json:"signs_from,omitempty"`
-	NeededUntil *time.Time `json:"needed_until,omitempty"` // missing: for as long as it signs
-	Retired     *time.Time `json:"retired,omitempty"`
-	FreeFrom    *time.Time `json:"free_from,omitempty"` // when its number may be used again
+	ID          keyring.ID  `json:"id"`
+	State       string      `json:"state"` // signs, waits, verifies, retired
+	Created     time.Time   `json:"created"`
+	Imported    bool        `json:"imported,omitempty"`
+	SignsFrom   *time.Time  `json:"signs_from,omitempty"`
+	Instead     *keyring.ID `json:"instead,omitempty"`      // the key that signs from then on, where it is not this one
+	NeededUntil *time.Time  `json:"needed_until,omitempty"` // missing: for as long as it signs, or not at all
+	Retired     *time.Time  `json:"retired,omitempty"`
+	FreeFrom    *time.Time  `json:"free_from,omitempty"` // when its number may be used again
 }
 
 func describeKey(f *keyfile.File, k keyring.Key, now time.Time) keyInfo {
-	info := keyInfo{ID: k.ID, State: "verifies", Created: k.Created, SignsFrom: moment(k.SignsFrom), Retired: moment(k.Retired)}
+	info := keyInfo{ID: k.ID, State: "verifies", Created: k.Created, Imported: k.Imported, SignsFrom: moment(k.SignsFrom), Retired: moment(k.Retired)}
 	signer, signs := f.Ring().Signer(now)
 	switch {
 	case !k.Retired.IsZero() && !now.Before(k.Retired):
@@ -87,11 +91,23 @@ func describeKey(f *keyfile.File, k keyring.Key, now time.Time) keyInfo {
 		return info
 	case signs && signer.ID == k.ID:
 		info.State = "signs"
-	case k.SignsFrom.After(now):
-		info.State = "waits"
+	case k.SignsFrom.After(now): // of several that begin on one day the last one signs
+		if next, ok := f.Ring().Signer(dayAfter(k.SignsFrom)); ok && next.ID != k.ID {
+			info.Instead = &next.ID
+		} else {
+			info.State = "waits"
+		}
 	}
-	info.NeededUntil = moment(f.Ring().Needed(k.ID, keyfile.Lifetime))
+	if until, needed := keyfile.NeededUntil(f.Ring(), k, now); needed {
+		info.NeededUntil = moment(until)
+	}
 	return info
+}
+
+// dayAfter is the first midnight (UTC) that is not before t: from then on a key signs.
+func dayAfter(t time.Time) time.Time {
+	const day = 24 * time.Hour
+	return t.Add(day - 1).UTC().Truncate(day)
 }
 
 // moment is a time for JSON, where the zero time is left out.
@@ -119,6 +135,7 @@ func (a *app) keysList() *cobra.Command {
 				for _, k := range f.All().Keys() {
 					list = append(list, describeKey(f, k, now))
 				}
+				slices.SortFunc(list, func(a, b keyInfo) int { return cmp.Compare(a.ID, b.ID) })
 				if a.json {
 					return a.printJSON(map[string]any{"file": f.State().Path, "keys": list})
 				}
@@ -150,6 +167,8 @@ func (k *keyInfo) words(now time.Time) string {
 		return "was retired at " + instant(*k.Retired) + "; its number is free from " + instant(*k.FreeFrom)
 	case k.State == "waits":
 		return "signs from " + instant(*k.SignsFrom) + ", and verifies already"
+	case k.Instead != nil && k.NeededUntil == nil:
+		return fmt.Sprintf("verifies, and may be retired: key %v signs from %s in its place", *k.Instead, instant(*k.SignsFrom))
 	case k.State == "signs" && k.NeededUntil == nil:
 		return "signs"
 	case k.NeededUntil == nil: // another one signs in its place before its day has come
@@ -275,7 +294,8 @@ func (a *app) keysImport() *cobra.Command {
 		Short: "Take over the secret of another signer, such as Exim",
 		Long: "Takes over the secret that another signer uses, so that its tags are known here and ours\n" +
 			"there. The number is the one that it writes into its tags; Exim writes 0 where it is told\n" +
-			"none. With --verify-only nothing is signed with it: for the signer that is replaced.\n\n" +
+			"none. With --verify-only nothing is signed with it: for the signer that is replaced, and for\n" +
+			"secrets of less than 16 octets, which do not sign here.\n\n" +
 			"FILE holds the secret and nothing else; - is the standard input. A line end behind it is\n" +
 			"left out, as Exim's lookups and postsrsd leave it out; with --raw it counts, as in Exim's\n" +
 			"${readfile{FILE}}.\n\n" +
@@ -298,14 +318,14 @@ func (a *app) keysImport() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if len(secret) < shortSecret {
-					a.complainOne(fmt.Sprintf("warning: the secret has %d octets, and who sees a tag of it can try all that are so short", len(secret)), "replace it by `backstop keys new` when the other signer is gone")
+				if len(secret) < keyfile.MinSigns {
+					a.complainOne("warning: the secret has "+octets(len(secret))+", and who sees a tag of it can try all that are so short", "retire it when the other signer is gone")
 				}
 				if a.json {
 					return a.printJSON(describeKey(file, made, now))
 				}
 				a.printMade(file, made, now)
-				a.printf("its secret has %d octets%s\n", len(secret), note)
+				a.printf("its secret has %s%s\n", octets(len(secret)), note)
 				return nil
 			})
 		},
@@ -318,8 +338,7 @@ func (a *app) keysImport() *cobra.Command {
 	return c
 }
 
-// shortSecret is what is called short: fewer octets than a digest of MD5 has.
-const shortSecret = 16
+func octets(n int) string { return fmt.Sprintf("%d %s", n, plural(n, "octet", "octets")) }
 
 // number is --id, once both flags are there.
 func (f *importKeyFlags) number() (keyring.ID, error) {
@@ -338,10 +357,16 @@ func (a *app) readSecret(f importKeyFlags) (secret []byte, note string, err erro
 	in, name := a.in, "the standard input"
 	if f.file != "-" {
 		file, err := os.Open(f.file)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, "", hint("name the file that holds the other signer's secret and nothing else; - is the standard input", "%w", err)
+		}
 		if err != nil {
-			return nil, "", err
+			return nil, "", hint("do it as root, or give the secret on the standard input: --secret-file -", "%w", err)
 		}
 		defer file.Close()
+		if info, err := file.Stat(); err == nil && info.IsDir() {
+			return nil, "", hint("name the file in it that holds the other signer's secret and nothing else", "%s is a folder", f.file)
+		}
 		in, name = file, f.file
 	}
 	data, err := io.ReadAll(io.LimitReader(in, keyfile.MaxSecret+3)) // a line end besides

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -21,7 +22,25 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"backstop": main})
 }
 
+// systemState is the folder of a daemon that is installed: no script may have it for its own.
+const systemState = "/var/lib/backstop"
+
+func systemFiles(t *testing.T) string {
+	t.Helper()
+	entries, err := os.ReadDir(systemState)
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprint(entries)
+}
+
 func TestScripts(t *testing.T) {
+	before := systemFiles(t)
+	t.Cleanup(func() { // behind all scripts, which run at once
+		if after := systemFiles(t); after != before {
+			t.Errorf("a script writes to %s: it lacks a state of its own\nbefore: %s\nafter: %s", systemState, before, after)
+		}
+	})
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
@@ -33,6 +52,13 @@ func TestScripts(t *testing.T) {
 			e.Setenv("TAKEN", l.Addr().String())
 			e.Values[serverKey{}] = new(*running)
 			return nil
+		},
+		Condition: func(name string) (bool, error) {
+			if name != "midnight" { // whether the day (UTC) changes before a script has ended
+				return false, fmt.Errorf("unknown condition %q", name)
+			}
+			now := time.Now()
+			return now.Add(2*time.Minute).UTC().Day() != now.UTC().Day(), nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"up": up, "reload": hup, "down": down, "talk": talk, "status": exits, "fill": fill,

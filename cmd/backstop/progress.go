@@ -16,6 +16,19 @@ func onTerminal(w any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// terminalWidth is how many characters a line of the terminal w has; 0 where w is none: what programs read is not broken.
+func terminalWidth(w any) int {
+	f, ok := w.(*os.File)
+	if !ok {
+		return 0
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
+}
+
 // progress shows on a terminal, once work has taken a second, that it goes on:
 // text and, where there is a count, how far (total 0: nobody knows of how many). On anything else it is silent. The
 // function returned ends it and wipes its line.

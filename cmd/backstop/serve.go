@@ -118,7 +118,7 @@ func portHint(err error) error {
 func reload(d *daemon.Daemon, log *slog.Logger, load func() (*config.Config, error)) {
 	cfg, err := load()
 	if err == nil {
-		err = d.Reload(cfg)
+		err = portHint(d.Reload(cfg))
 	}
 	if err == nil {
 		log.Info("the configuration was reloaded")

@@ -26,7 +26,9 @@ func (a *app) setupDNS() *cobra.Command {
 		Short: "Print the DNS records for the domains: DKIM keys, and examples of SPF and DMARC",
 		Long: "Prints the records of the DKIM keys that the configuration names, and examples of SPF and\n" +
 			"DMARC records, as a part of a zone file. The examples are comments: adapt them first.\n" +
-			"With --ask the DNS is asked what it has already. Nothing is changed.",
+			"With --ask the DNS is asked what it has already. Nothing is changed.\n\n" +
+			"The exit code is 0, and with --ask 1 when a record is missing or wrong, otherwise 2 when\n" +
+			"the DNS could not be asked about one.",
 		Example: "  backstop setup dns\n  backstop setup dns --domain example.com --ask",
 		Args:    wants(0, 0, "no argument"),
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -86,6 +88,12 @@ func (a *app) askRecords(ctx context.Context, z *guide.Zone, cfg *config.Config)
 		one, cancel := context.WithTimeout(ctx, recordTime)
 		z.Records[i].Compare(r.LookupTXT(one, z.Records[i].Name))
 		cancel()
+		switch z.Records[i].Now {
+		case "missing", "differs", "several":
+			a.code = worse(a.code, 1)
+		case "unknown":
+			a.code = worse(a.code, 2)
+		}
 	}
 	return ctx.Err()
 }

@@ -30,12 +30,12 @@ func TestSetupDNS(t *testing.T) {
 	d.Fail("example.com", mailtest.DNSServFail)
 	file := mailtest.WriteFile(t, dir, "c.toml", fmt.Sprintf("state = \"\"\n[dns]\nresolvers = [%q]\n[[domain]]\nname = \"example.com\"\nrelay = \"smtp://127.0.0.1:9\"\ndkim = [{ selector = \"s1\", key = \"s1.pem\" }]\n", d.Addr()))
 
-	now := func() map[string]string {
+	now := func(want int) map[string]string {
 		t.Helper()
 		code, out, stderr := run(t, "setup", "dns", "--config", file, "--ask", "--json")
 		var z guide.Zone
-		if err := json.Unmarshal([]byte(out), &z); err != nil || code != 0 {
-			t.Fatalf("%v: %s%s", err, out, stderr)
+		if err := json.Unmarshal([]byte(out), &z); err != nil || code != want {
+			t.Fatalf("exit %d, want %d, %v: %s%s", code, want, err, out, stderr)
 		}
 		m := map[string]string{}
 		for _, r := range z.Records {
@@ -46,18 +46,28 @@ func TestSetupDNS(t *testing.T) {
 		}
 		return m
 	}
-	first := now()
+	first := now(1) // one is missing
 	if first["dkim"] != "missing" || first["spf"] != "unknown" || first["dmarc"] != "there" {
 		t.Errorf("%v", first)
 	}
 	d.Add(first["zone"])
-	if again := now(); again["dkim"] != "published" {
+	if again := now(2); again["dkim"] != "published" {
 		t.Errorf("%v", again)
 	}
 	code, out, _ := run(t, "setup", "dns", "--config", file, "--ask")
-	for _, want := range []string{"\ns1._domainkey.example.com. IN TXT \"v=DKIM1; k=ed25519; p=", "; In the DNS now: published as it should be\n", "; In the DNS now: there is one: \"v=DMARC1; p=reject\"\n", "; In the DNS now: cannot tell: "} {
-		if code != 0 || !strings.Contains(out, want) {
-			t.Errorf("no %q in\n%s", want, out)
+	for _, want := range []string{"\ns1._domainkey.example.com. IN TXT \"v=DKIM1; k=ed25519; p=", "; In the DNS now: published as it should be\n", "; DMARC. In the DNS now: there is one: \"v=DMARC1; p=reject\"\n", "; In the DNS now: cannot tell: "} {
+		if code != 2 || !strings.Contains(out, want) {
+			t.Errorf("exit %d, no %q in\n%s", code, want, out)
 		}
+	}
+	for _, never := range []string{"publish it before", "p=none"} { // it is published, and there is a stricter one
+		if strings.Contains(out, never) {
+			t.Errorf("%q is in\n%s", never, out)
+		}
+	}
+	d.Fail("example.com", mailtest.DNSWell)
+	d.Add(`example.com TXT "v=spf1 mx -all"`)
+	if all := now(0); all["spf"] != "there" {
+		t.Errorf("%v", all)
 	}
 }

@@ -186,15 +186,7 @@ func (z *Zone) Text() string {
 				continue
 			}
 			b.WriteString("\n")
-			comment(&b, strings.ToUpper(r.Kind)+". "+r.About)
-			if r.Now != "" {
-				comment(&b, "In the DNS now: "+r.now())
-			}
-			line := r.Zone
-			if r.Example {
-				line = ";" + strings.ReplaceAll(line, "\n", "\n;")
-			}
-			b.WriteString(line + "\n")
+			r.write(&b)
 		}
 		if !slices.ContainsFunc(z.Records, func(r Record) bool { return r.Domain == domain && r.Kind == "dkim" }) {
 			b.WriteString("\n")
@@ -202,6 +194,28 @@ func (z *Zone) Text() string {
 		}
 	}
 	return b.String()
+}
+
+// write writes one record: with what to do, unless that is done.
+func (r *Record) write(b *strings.Builder) {
+	kind := strings.ToUpper(r.Kind) + ". "
+	switch r.Now {
+	case "there": // an example below it would be taken for something better
+		comment(b, kind+"In the DNS now: "+r.now())
+		return
+	case "published":
+		comment(b, kind+strings.TrimSuffix(strings.TrimSuffix(r.About, aboutSigns), aboutPublish))
+	default:
+		comment(b, kind+r.About)
+	}
+	if r.Now != "" {
+		comment(b, "In the DNS now: "+r.now())
+	}
+	line := r.Zone
+	if r.Example {
+		line = ";" + strings.ReplaceAll(line, "\n", "\n;")
+	}
+	b.WriteString(line + "\n")
 }
 
 func comment(b *strings.Builder, text string) { wrap(b, "; ", text) }

@@ -76,7 +76,7 @@ func (f *File) Retire(id keyring.ID, now time.Time, force bool) error {
 		if err != nil {
 			return nil, err
 		}
-		if until, needed := neededUntil(ring, k, now); !force && needed && (until.IsZero() || now.Before(until)) {
+		if until, needed := NeededUntil(ring, *k, now); !force && needed && (until.IsZero() || now.Before(until)) {
 			return nil, &NeededError{ID: id, Until: until}
 		}
 		signer, signs := ring.Signer(now)
@@ -88,9 +88,9 @@ func (f *File) Retire(id keyring.ID, now time.Time, force bool) error {
 	})
 }
 
-// neededUntil says whether a key may have signed anything, and until when that can be under way; the zero time: it signs
-// on, and nobody takes over.
-func neededUntil(ring keyring.Ring, k *keyring.Key, now time.Time) (until time.Time, needed bool) {
+// NeededUntil says whether a key of the ring may have signed anything, and until when that can be under way; the zero
+// time: it signs on, and nobody takes over.
+func NeededUntil(ring keyring.Ring, k keyring.Key, now time.Time) (until time.Time, needed bool) {
 	if !k.SignsFrom.After(now) {
 		return ring.Needed(k.ID, Lifetime), true
 	}
