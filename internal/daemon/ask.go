@@ -9,7 +9,6 @@ import (
 	"backstop/internal/batv"
 	"backstop/internal/directory"
 	"backstop/internal/evidence"
-	"backstop/internal/keyring"
 	"backstop/internal/mail"
 	"backstop/internal/session"
 )
@@ -40,11 +39,7 @@ func (d *Daemon) Explain(ctx context.Context, r ExplainRequest) (ExplainResult, 
 
 // untagged is an address without a BATV tag, as sessions look it up.
 func (d *Daemon) untagged(a mail.Address) mail.Address {
-	var ring keyring.Ring
-	if d.keys != nil {
-		ring = d.keys.Ring()
-	}
-	return batv.Verify(ring, a, d.o.Now()).Address
+	return batv.Verify(d.ring(), a, d.o.Now()).Address
 }
 
 // LookupOptions say how to look up.

@@ -34,6 +34,7 @@ type setup struct {
 	domains map[*route.Domain]*session.Domain
 	dns     *resolver.Resolver
 	auth    *auth.Checker
+	tags    tagging
 	engine  *session.Engine
 }
 
@@ -53,11 +54,11 @@ type relayKey struct {
 	name string // ours, as said in EHLO
 }
 
-// build makes a setup, taking from old what stays the same.
+// build makes a setup, taking from old what stays the same. It changes nothing outside: whether the setup comes into force is not known yet.
 func (d *Daemon) build(cfg *config.Config, old *setup) (*setup, error) {
 	s := &setup{
 		cfg: cfg, lists: map[listKey]*list.List{}, maps: map[mapKey]*access.Source{}, asked: map[config.Callahead]*callahead.Source{}, plugs: map[string]*plug{},
-		relays: map[relayKey]*relay.Downstream{}, domains: map[*route.Domain]*session.Domain{},
+		relays: map[relayKey]*relay.Downstream{}, domains: map[*route.Domain]*session.Domain{}, tags: d.tagging(cfg),
 	}
 	for i := range cfg.Domains {
 		c := &cfg.Domains[i]
@@ -80,6 +81,9 @@ func (d *Daemon) build(cfg *config.Config, old *setup) (*setup, error) {
 		MaxMessageSize: cfg.SMTP.MaxMessageSize, Domains: s.domains, Directory: d.directory, Postmaster: cfg.Postmaster,
 		Blocked: within(func() *config.SMTP { return &cfg.SMTP }, blockedNetworks), Policies: policies,
 		Journal: d.journal, Metrics: d.metrics, Logger: d.log, Now: d.o.Now,
+	}
+	if !d.o.Offline {
+		engine.Spool = cfg.State
 	}
 	if err := d.trust(s, old, &engine); err != nil {
 		s.closeNew(old)

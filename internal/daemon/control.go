@@ -144,16 +144,10 @@ func (d *Daemon) serveHealth(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, code, map[string]any{"status": word, "wrong": d.Status().Wrong})
 }
 
-// reloadWeb moves the panel's listener where the new configuration wants it.
-func (d *Daemon) reloadWeb(s, old *setup) error {
+// reopenWeb opens the panel's listener where the new configuration wants it, unless it is there already.
+func (d *Daemon) reopenWeb(s, old *setup) (*webServer, error) {
 	if s.cfg.Panel.Listen == old.cfg.Panel.Listen {
-		return nil
+		return d.web, nil
 	}
-	w, err := d.openWeb(s)
-	if err != nil {
-		return err
-	}
-	d.web.close()
-	d.setWeb(w)
-	return nil
+	return d.openWeb(s)
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net"
 	"slices"
@@ -52,7 +51,8 @@ type Daemon struct {
 	metrics    *metrics.Metrics
 	store      *sqlite.Store // nil: nothing is kept over a restart
 	directory  *directory.Directory
-	keys       *keyfile.File // nil: there are none, nor will be
+	unlock     func()                       // of the state folder; nil: it is not ours
+	keys       atomic.Pointer[keyfile.File] // nil: there is no file of keys, nor are there keys in memory
 	moments    record.Moments
 	record     *record.Record
 	tally      *tally.Tally
@@ -140,37 +140,6 @@ func New(cfg *config.Config, o Options) (*Daemon, error) {
 	return d, nil
 }
 
-// openStore opens the state folder.
-func (d *Daemon) openStore(cfg *config.Config) error {
-	switch {
-	case cfg.State == "":
-		return nil
-	case d.o.Offline:
-		d.openKept(cfg)
-		return nil
-	}
-	store, err := sqlite.Open(cfg.State, d.log)
-	if err != nil {
-		if errors.Is(err, fs.ErrPermission) {
-			return &hinted{fmt.Errorf("the state folder %s cannot be used: %w", cfg.State, err), "run as a user who may write there, or name another with state = or --state"}
-		}
-		return fmt.Errorf("the state folder %s cannot be used: %w", cfg.State, err)
-	}
-	d.store = store
-	return nil
-}
-
-// hinted is an error with advice, which the command line prints on a line of its own.
-type hinted struct {
-	error
-	hint string
-}
-
-func (h *hinted) Unwrap() error { return h.error }
-
-// Hint is the advice.
-func (h *hinted) Hint() string { return h.hint }
-
 func (d *Daemon) directoryConfig(cfg *config.Config) directory.Config {
 	return directory.Config{
 		Store: d.keptStore(), Size: cfg.Cache.Size, Now: d.o.Now, Logger: d.log,
@@ -196,11 +165,19 @@ func (d *Daemon) Start(_ context.Context) error {
 		closeAll(opened)
 		return err
 	}
-	if err := d.startWeb(s); err != nil {
+	err = d.startWeb(s)
+	if err == nil {
+		err = d.needKeys(s.cfg)
+	}
+	if err != nil {
 		closeAll(opened)
 		d.control.close()
+		d.web.close()
+		d.control = nil
+		d.setWeb(nil)
 		return err
 	}
+	d.commit(&s.tags)
 	s.startCopies()
 	d.prune(s)
 	for _, l := range opened {
@@ -295,12 +272,23 @@ func (d *Daemon) Reload(cfg *config.Config) error {
 		s.closeNew(old)
 		return err
 	}
-	if err := d.reloadWeb(s, old); err != nil {
+	web, err := d.reopenWeb(s, old)
+	if err == nil {
+		if err = d.needKeys(cfg); err != nil && web != d.web {
+			web.close()
+		}
+	}
+	if err != nil {
 		closeAll(opened)
 		s.closeNew(old)
 		return err
 	}
+	if web != d.web {
+		d.web.close()
+		d.setWeb(web)
+	}
 	d.current.Store(s)
+	d.commit(&s.tags)
 	d.door.Configure(d.doorConfig(s))
 	d.outbound.Configure(d.outboundConfig(s))
 	for _, l := range opened {
@@ -389,6 +377,7 @@ func (d *Daemon) closeDirectory() {
 	if d.store != nil {
 		d.store.Close()
 	}
+	d.unlockState()
 }
 
 func (d *Daemon) closeJournal() {

@@ -1,12 +1,10 @@
 package daemon
 
 import (
-	"context"
 	"crypto"
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	"backstop/internal/config"
 	"backstop/internal/directory/access"
@@ -33,7 +31,7 @@ func (d *Daemon) domain(s, old *setup, c *config.Domain) (*session.Domain, error
 	}
 	out := &session.Domain{
 		Route: r, Chain: chain, Relay: d.relay(s, old, relayOf(r.Relay)), Mode: r.ModeOr(s.cfg.Mode),
-		Guards: c.Guards, TagsSince: d.taggedSince(c), Forged: c.Forged, Senders: senders,
+		Guards: c.Guards, TagsSince: s.tags.tagsSince(c.Name), Forged: c.Forged, Senders: senders,
 		Exempt: session.Exempt{From: c.Exempt.From, To: c.Exempt.To}, BounceTo: c.BounceTo,
 	}
 	out.Sign, out.PublicKey = dkimKeys(c)
@@ -101,29 +99,6 @@ func below(name, domain string) bool {
 	return name == domain || strings.HasSuffix(name, "."+domain)
 }
 
-// taggedSince is when senders of a domain began to be tagged. The zero time: they are not, or nobody knows.
-func (d *Daemon) taggedSince(c *config.Domain) time.Time {
-	name := "batv " + c.Name
-	ctx := context.Background()
-	if c.Guards.Tags == evidence.TagOff {
-		if !d.o.Offline {
-			if err := d.moments.Ended(ctx, name); err != nil {
-				d.log.Error("that a domain is no longer tagged cannot be written down", "domain", c.Name, "error", err.Error())
-			}
-		}
-		return time.Time{}
-	}
-	since, err := d.moments.Since(ctx, name, d.o.Now())
-	if err != nil && d.o.Offline {
-		return time.Time{} // it has not begun, and is not ours to begin
-	}
-	if err != nil {
-		d.log.Error("since when a domain is tagged is not known, so nothing is refused for want of a tag", "domain", c.Name, "error", err.Error())
-		return time.Time{}
-	}
-	return since
-}
-
 // trust fills in what an engine needs to know who sent a message.
 func (d *Daemon) trust(s, old *setup, e *session.Config) error {
 	cfg := s.cfg
@@ -131,12 +106,7 @@ func (d *Daemon) trust(s, old *setup, e *session.Config) error {
 		return err
 	}
 	e.Auth, e.Record, e.Tally = s.auth, d.record, d.tally
-	if err := d.needKeys(cfg); err != nil {
-		return err
-	}
-	if d.keys != nil {
-		e.Keys = d.keys.Ring
-	}
+	e.Keys = d.ring
 	if len(cfg.SRS.Secrets) > 0 {
 		r, err := srs.New(srs.Options{Secrets: cfg.SRS.Secrets})
 		if err != nil {
@@ -152,11 +122,6 @@ func (d *Daemon) trust(s, old *setup, e *session.Config) error {
 		e.Outbound = &session.Outbound{Relay: d.relay(s, old, want), Route: out.Relay, Allowed: allowed(out.Clients)}
 	}
 	return nil
-}
-
-// wantsKeys says whether anything is tagged or sealed.
-func wantsKeys(cfg *config.Config) bool {
-	return cfg.Outbound != nil || slices.ContainsFunc(cfg.Domains, func(c config.Domain) bool { return c.Guards.Tags != evidence.TagOff })
 }
 
 func allowed(networks []netip.Prefix) func(netip.Addr) bool {

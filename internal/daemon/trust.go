@@ -50,7 +50,7 @@ func (d *Daemon) openKeys(cfg *config.Config) error {
 		}
 		return err
 	}
-	d.keys = keys
+	d.keys.Store(keys)
 	return nil
 }
 
@@ -63,31 +63,9 @@ func (d *Daemon) closeTrust() {
 			d.log.Error("the last counts of bounces were not written to the state folder", "error", err.Error())
 		}
 	}
-	if d.keys != nil {
-		d.keys.Close()
+	if keys := d.keys.Load(); keys != nil {
+		keys.Close()
 	}
-}
-
-// needKeys sees to it that there is a key where something is tagged or sealed. Without a state folder
-// it lives as long as the process.
-func (d *Daemon) needKeys(cfg *config.Config) error {
-	if d.o.Offline || !wantsKeys(cfg) {
-		return nil
-	}
-	if d.keys == nil {
-		d.keys = keyfile.Memory(d.o.Now())
-		d.log.Warn("there is no state folder, so tags and seals are forgotten at the end of the process")
-		return nil
-	}
-	made, err := d.keys.Ensure(d.o.Now())
-	switch {
-	case errors.Is(err, keyfile.ErrMemory):
-	case err != nil:
-		return err
-	case made:
-		d.log.Info("the first key of tags and seals was made")
-	}
-	return nil
 }
 
 // resolve makes the resolver and who asks it, or takes those of the setup before.

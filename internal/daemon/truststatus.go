@@ -6,6 +6,7 @@ import (
 
 	"backstop/internal/batv"
 	"backstop/internal/evidence"
+	"backstop/internal/keyfile"
 	"backstop/internal/metrics"
 )
 
@@ -47,8 +48,12 @@ func (d *Daemon) trustStatus(s *setup, st *Status) {
 			st.Wrong = append(st.Wrong, "the list of DNS servers cannot be read: "+dns.FileError)
 		}
 	}
-	if d.keys != nil {
-		st.Keys = d.keyStatus(now, st)
+	if keys := d.keys.Load(); keys != nil {
+		st.Keys = keyStatus(keys, now, st)
+	}
+	if lost := s.tags.want[momentLost]; !lost.IsZero() && now.Before(lost.Add(batv.Lifetime)) {
+		st.Wrong = append(st.Wrong, fmt.Sprintf("the keys of tags and seals were gone on %s, and new ones were made: bounces of what was sent before are no longer proven by them",
+			lost.UTC().Format(time.RFC3339)))
 	}
 	for i := range s.cfg.Domains {
 		c := &s.cfg.Domains[i]
@@ -69,10 +74,10 @@ func (d *Daemon) trustStatus(s *setup, st *Status) {
 	}
 }
 
-func (d *Daemon) keyStatus(now time.Time, st *Status) *KeyStatus {
-	file := d.keys.State()
+func keyStatus(keys *keyfile.File, now time.Time, st *Status) *KeyStatus {
+	file := keys.State()
 	k := &KeyStatus{Keys: file.Keys, Exposed: file.Exposed}
-	if signer, ok := d.keys.Ring().Signer(now); ok {
+	if signer, ok := keys.Ring().Signer(now); ok {
 		k.Signs = signer.ID.String()
 	}
 	if file.Err != nil {

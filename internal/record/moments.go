@@ -2,6 +2,7 @@ package record
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 )
@@ -9,9 +10,11 @@ import (
 // Moments remember when something began, over restarts: since when mail is tagged, for
 // one, so that nobody refuses what lacks a tag before all mail under way bears one.
 type Moments interface {
-	// Since is when name began: now, where it was not known to run.
-	Since(ctx context.Context, name string, now time.Time) (time.Time, error)
-	// Ended forgets it: the next Since begins anew. One that is not known is no error.
+	// Moments are all that are known, by name.
+	Moments(ctx context.Context) (map[string]time.Time, error)
+	// Began writes down that name began at that time, whatever was known of it.
+	Began(ctx context.Context, name string, at time.Time) error
+	// Ended forgets it. One that is not known is no error.
 	Ended(ctx context.Context, name string) error
 }
 
@@ -23,18 +26,24 @@ type InMemory struct {
 
 var _ Moments = (*InMemory)(nil)
 
-// Since never fails.
-func (m *InMemory) Since(_ context.Context, name string, now time.Time) (time.Time, error) {
+// Moments never fails.
+func (m *InMemory) Moments(context.Context) (map[string]time.Time, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if t, ok := m.began[name]; ok {
-		return t, nil
-	}
+	all := make(map[string]time.Time, len(m.began))
+	maps.Copy(all, m.began)
+	return all, nil
+}
+
+// Began never fails.
+func (m *InMemory) Began(_ context.Context, name string, at time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.began == nil {
 		m.began = map[string]time.Time{}
 	}
-	m.began[name] = now
-	return now, nil
+	m.began[name] = at
+	return nil
 }
 
 // Ended never fails.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -426,23 +427,24 @@ func TestMemoryIsBounded(t *testing.T) {
 func TestMomentsInMemory(t *testing.T) {
 	var m InMemory
 	noon := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
-	for i, tt := range []struct {
-		name      string
-		now, want time.Time
-		end       bool
-	}{
-		{"tags example.com", noon, noon, false},
-		{"tags example.com", noon.Add(time.Hour), noon, false},
-		{"tags example.org", noon.Add(time.Hour), noon.Add(time.Hour), true},
-		{"tags example.org", noon.Add(2 * time.Hour), noon.Add(2 * time.Hour), false},
+	for i, step := range []func() error{
+		func() error { return nil },
+		func() error { return m.Began(t.Context(), "tags example.com", noon) },
+		func() error { return m.Began(t.Context(), "tags example.org", noon.Add(time.Hour)) },
+		func() error { return m.Began(t.Context(), "tags example.com", noon.Add(2*time.Hour)) },
+		func() error {
+			return errors.Join(m.Ended(t.Context(), "tags example.org"), m.Ended(t.Context(), "never begun"))
+		},
 	} {
-		if got, err := m.Since(t.Context(), tt.name, tt.now); err != nil || !got.Equal(tt.want) {
-			t.Errorf("%d: %v, %v", i, got, err)
+		want := []map[string]time.Time{
+			{}, {"tags example.com": noon}, {"tags example.com": noon, "tags example.org": noon.Add(time.Hour)},
+			{"tags example.com": noon.Add(2 * time.Hour), "tags example.org": noon.Add(time.Hour)}, {"tags example.com": noon.Add(2 * time.Hour)},
+		}[i]
+		if err := step(); err != nil {
+			t.Error(err)
 		}
-		if tt.end {
-			if err := m.Ended(t.Context(), tt.name); err != nil {
-				t.Error(err)
-			}
+		if got, err := m.Moments(t.Context()); err != nil || !maps.Equal(got, want) {
+			t.Errorf("%d: %v, %v", i, got, err)
 		}
 	}
 }

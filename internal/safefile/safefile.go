@@ -1,12 +1,13 @@
 // Package safefile writes a file so that a crash at any moment leaves the old
-// content or the new, whole.
+// content or the new, whole, and locks what one process alone may use.
 //
 // # Limits
 //
 // The folder must be writable. Access lists and other attributes of a file that is replaced
 // are not kept; Write does not keep its owner either. Two writers at once do not disturb each
 // other, but the later one wins. What a crash leaves behind is a file named
-// like the target with ".new" and a number after it, which may be deleted.
+// like the target with ".new" and a number after it, which may be deleted. Lock locks
+// nothing where the system has no flock, or the file system (some over a network) no locks.
 package safefile
 
 import (
@@ -18,6 +19,9 @@ import (
 	"os"
 	"path/filepath"
 )
+
+// ErrLocked is the error of Lock where somebody else has the lock.
+var ErrLocked = errors.New("it is locked by somebody else")
 
 // Write replaces the file at path by what fill writes, with exactly the permissions
 // mode (the umask does not count); it belongs to who runs this. A symbolic link is replaced, not followed. When it returns nil the content and its name are on

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"database/sql"
-	"errors"
 	"net/netip"
 	"slices"
 	"time"
@@ -140,23 +138,37 @@ func (s *Store) ExpireTally(ctx context.Context, before tally.Day) error {
 	return nil
 }
 
-// Since is when name began: now, where it was not known to run.
-func (s *Store) Since(ctx context.Context, name string, now time.Time) (time.Time, error) {
-	if at, err := s.moment(ctx, name); err == nil || !errors.Is(err, sql.ErrNoRows) {
-		return at, err
+// Moments are all that are known, by name. A file of an older version has none.
+func (s *Store) Moments(ctx context.Context) (map[string]time.Time, error) {
+	all := map[string]time.Time{}
+	if s.version < 2 {
+		return all, nil
 	}
-	if _, err := s.db.ExecContext(ctx, "INSERT OR IGNORE INTO moment (name, at) VALUES (?, ?)", name, now.UnixNano()); err != nil {
-		return time.Time{}, s.failed("written", err)
+	rows, err := s.reading.QueryContext(ctx, "SELECT name, at FROM moment")
+	if err != nil {
+		return nil, s.failed("read", err)
 	}
-	return s.moment(ctx, name)
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		var at int64
+		if err := rows.Scan(&name, &at); err != nil {
+			return nil, s.failed("read", err)
+		}
+		all[name] = time.Unix(0, at)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, s.failed("read", err)
+	}
+	return all, nil
 }
 
-func (s *Store) moment(ctx context.Context, name string) (time.Time, error) {
-	var at int64
-	if err := s.db.QueryRowContext(ctx, "SELECT at FROM moment WHERE name = ?", name).Scan(&at); err != nil {
-		return time.Time{}, s.failed("read", err)
+// Began writes down that name began at that time, whatever was known of it.
+func (s *Store) Began(ctx context.Context, name string, at time.Time) error {
+	if _, err := s.db.ExecContext(ctx, "INSERT OR REPLACE INTO moment (name, at) VALUES (?, ?)", name, at.UnixNano()); err != nil {
+		return s.failed("written", err)
 	}
-	return time.Unix(0, at), nil
+	return nil
 }
 
 // Ended forgets when name began.

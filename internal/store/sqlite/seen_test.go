@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -243,24 +244,26 @@ func TestTally(t *testing.T) {
 
 func TestMoments(t *testing.T) {
 	dir := t.TempDir()
-	for i, tt := range []struct {
-		name      string
-		now, want time.Time
-		end       bool
-	}{
-		{"tags example.com", noon, noon, false},
-		{"tags example.com", noon.Add(time.Hour), noon, false},
-		{"tags example.org", noon.Add(time.Hour), noon.Add(time.Hour), true},
-		{"tags example.org", noon.Add(2 * time.Hour), noon.Add(2 * time.Hour), false},
+	var s *Store
+	for i, step := range []func() error{
+		func() error { return nil },
+		func() error { return s.Began(t.Context(), "tags example.com", noon) },
+		func() error { return s.Began(t.Context(), "tags example.org", noon.Add(time.Hour)) },
+		func() error { return s.Began(t.Context(), "tags example.com", noon.Add(2*time.Hour)) },
+		func() error {
+			return errors.Join(s.Ended(t.Context(), "tags example.org"), s.Ended(t.Context(), "never begun"))
+		},
 	} {
-		s := mustOpen(t, dir)
-		if got, err := s.Since(t.Context(), tt.name, tt.now); err != nil || !got.Equal(tt.want) {
-			t.Errorf("%d: %v, %v", i, got, err)
+		s = mustOpen(t, dir)
+		want := []map[string]time.Time{
+			{}, {"tags example.com": noon}, {"tags example.com": noon, "tags example.org": noon.Add(time.Hour)},
+			{"tags example.com": noon.Add(2 * time.Hour), "tags example.org": noon.Add(time.Hour)}, {"tags example.com": noon.Add(2 * time.Hour)},
+		}[i]
+		if err := step(); err != nil {
+			t.Error(err)
 		}
-		if tt.end {
-			if err := s.Ended(t.Context(), tt.name); err != nil {
-				t.Error(err)
-			}
+		if got, err := s.Moments(t.Context()); err != nil || !maps.EqualFunc(got, want, time.Time.Equal) {
+			t.Errorf("%d: %v, %v", i, got, err)
 		}
 		if err := s.Close(); err != nil {
 			t.Error(err)
