@@ -186,10 +186,10 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // fill FILE… puts the script's folder in place of $WORK in files, because sockets
-// want absolute paths.
+// want absolute paths, and the taken port in place of $TAKEN.
 func fill(ts *testscript.TestScript, _ bool, args []string) {
 	for _, f := range args {
-		text := strings.ReplaceAll(ts.ReadFile(f), "$WORK", ts.MkAbs("."))
+		text := strings.NewReplacer("$WORK", ts.MkAbs("."), "$TAKEN", ts.Getenv("TAKEN")).Replace(ts.ReadFile(f))
 		ts.Check(os.WriteFile(ts.MkAbs(f), []byte(text), 0o600))
 	}
 }
