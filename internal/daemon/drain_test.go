@@ -3,6 +3,7 @@ package daemon_test
 import (
 	"context"
 	"errors"
+	"regexp"
 	"testing"
 
 	"backstop/internal/mailtest"
@@ -26,7 +27,7 @@ func within(t testing.TB) (context.Context, context.CancelFunc) {
 // 421, and nobody new comes in.
 func TestDrain(t *testing.T) {
 	final := make(chan struct{})
-	m := mailtest.NewMock(t, mailtest.Script{Rules: []mailtest.Rule{{On: "DOT", Wait: final, Times: 1}}})
+	m := mailtest.NewMock(t, mailtest.Script{Rules: []mailtest.Rule{{On: "DOT", Match: regexp.MustCompile("waits for"), Wait: final}}})
 	g := start(t, relayTo("smtp://"+m.Addr(), "", ""))
 	idle, between, writing, waiting := open(t, g.addr), open(t, g.addr), open(t, g.addr), open(t, g.addr)
 	say(t, between, "MAIL FROM:<ann@sender.example>", "250", "RCPT TO:<alice@example.com>", "250")

@@ -76,7 +76,8 @@ func startAt(t testing.TB, text string, now func() time.Time) *gateway {
 
 func parse(t testing.TB, text string) *config.Config {
 	t.Helper()
-	if !strings.Contains(text, "listen =") {
+	_, door, _ := strings.Cut(text, "[smtp]") // and not another section, such as [outbound]
+	if door, _, _ = strings.Cut(door, "\n["); !strings.Contains(door, "listen =") {
 		text = strings.Replace(text, "[smtp]", "[smtp]\nlisten = [\"127.0.0.1:0\"]", 1)
 	}
 	if !strings.Contains(text, "state =") {
