@@ -14,10 +14,7 @@ import (
 // TestCorpus goes through real mail, whose keys are not at hand: every signature must come to an end that says why, as a
 // message's own and in whatever header it returns.
 func TestCorpus(t *testing.T) {
-	root := filepath.Join("..", "..", "..", "shared", "corpus")
-	if _, err := os.Stat(root); err != nil {
-		mailtest.Absent(t, "the sample messages beside the repository (../shared/corpus)")
-	}
+	root := mailtest.Corpus(t, "")
 	files, found := 0, map[evidence.Result]int{}
 	details := map[string]int{}
 	err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {

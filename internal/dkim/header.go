@@ -2,6 +2,8 @@ package dkim
 
 import (
 	"bytes"
+	"iter"
+	"slices"
 	"strings"
 )
 
@@ -9,41 +11,71 @@ import (
 type field struct {
 	raw  []byte // to its last CRLF, which only the last field may lack
 	name []byte // as it is written, without white space; nil: a line that is no field
-	id   int32  // the number of its name among all; -1: no field
-	prev int32  // the nearest field above of the same name; -1: none
 }
 
-// header is a header taken apart.
-type header struct {
-	fields []field
-	ids    map[string]int32 // by lower-case name
-	last   []int32          // by number of name: the lowest field
+// is compares the name; lower is in lower case.
+func (f field) is(lower string) bool {
+	return len(f.name) == len(lower) && bytes.EqualFold(f.name, []byte(lower))
 }
 
-// parseHeader takes a header apart. It ends at an empty line; line ends without CR are taken for whole ones,
-// since that is what a header may be returned with.
-func parseHeader(b []byte) *header {
-	b = wholeLines(b)
-	h := &header{fields: make([]field, 0, 32), ids: make(map[string]int32, 32)}
-	var lower []byte
-	for len(b) > 0 && !bytes.HasPrefix(b, []byte("\r\n")) {
-		f := field{raw: b[:fieldEnd(b)], id: -1, prev: -1}
-		b = b[len(f.raw):]
-		if colon := bytes.IndexByte(f.raw, ':'); colon > 0 && f.raw[0] > ' ' {
-			f.name = bytes.TrimRight(f.raw[:colon], " \t")
-			lower = appendLower(lower[:0], f.name)
-			id, known := h.ids[string(lower)]
-			if !known {
-				id = int32(len(h.last))
-				h.ids[string(lower)] = id
-				h.last = append(h.last, -1)
+// fields takes a header with whole lines apart, from the top down. An empty line ends it.
+func fields(b []byte) iter.Seq[field] {
+	return func(yield func(field) bool) {
+		for len(b) > 0 && !bytes.HasPrefix(b, []byte("\r\n")) {
+			f := field{raw: b[:fieldEnd(b)]}
+			b = b[len(f.raw):]
+			if colon := bytes.IndexByte(f.raw, ':'); colon > 0 && f.raw[0] > ' ' {
+				f.name = bytes.TrimRight(f.raw[:colon], " \t")
 			}
-			f.id, f.prev = id, h.last[id]
-			h.last[id] = int32(len(h.fields))
+			if !yield(f) {
+				return
+			}
 		}
-		h.fields = append(h.fields, f)
 	}
-	return h
+}
+
+// index is where the fields of certain names stand in a header. Of all other fields nothing is kept, since a
+// stranger's header may have as many as it has lines.
+type index struct {
+	header []byte
+	places []place
+	ids    map[string]int32 // by lower-case name
+	last   []int32          // by number of name: the lowest place; -1: none
+	buf    []byte           // to write canonical forms into
+}
+
+// place is one field; a header has less than 2 GB.
+type place struct{ from, to, prev int32 } // prev: the nearest above of the same name; -1: none
+
+// newIndex looks for the fields of the names in the lists, which are made as h= is, in a header with whole lines.
+func newIndex(header []byte, lists ...string) *index {
+	x := &index{header: header, ids: make(map[string]int32), places: make([]place, 0, 32)}
+	var lower []byte
+	for _, list := range lists {
+		for one := range strings.SplitSeq(list, ":") {
+			lower = appendLower(lower[:0], strings.Trim(one, fws))
+			if _, known := x.ids[string(lower)]; !known {
+				x.ids[string(lower)] = int32(len(x.last))
+				x.last = append(x.last, -1)
+			}
+		}
+	}
+	at := 0
+	for f := range fields(header) {
+		from := at
+		at += len(f.raw)
+		lower = appendLower(lower[:0], f.name)
+		id, known := x.ids[string(lower)]
+		if !known || f.name == nil {
+			continue
+		}
+		if len(x.places) == cap(x.places) { // once: there are no more fields than lines
+			x.places = slices.Grow(x.places, 2+bytes.Count(header[at:], []byte{'\n'}))
+		}
+		x.places = append(x.places, place{int32(from), int32(at), x.last[id]})
+		x.last[id] = int32(len(x.places) - 1)
+	}
+	return x
 }
 
 // wholeLines makes CRLF of every bare LF. A header that has none is returned as it is.
@@ -93,22 +125,25 @@ func appendLower[T string | []byte](dst []byte, s T) []byte {
 	return dst
 }
 
+// raw is the field at a place.
+func (x *index) raw(p place) []byte { return x.header[p.from:p.to] }
+
 // named returns the fields of a name, given in lower case, from the bottom up.
-func (h *header) named(name string) func(yield func(*field) bool) {
-	return func(yield func(*field) bool) {
-		id, known := h.ids[name]
+func (x *index) named(name string) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		id, known := x.ids[name]
 		if !known {
 			return
 		}
-		for i := h.last[id]; i >= 0 && yield(&h.fields[i]); i = h.fields[i].prev {
+		for i := x.last[id]; i >= 0 && yield(x.raw(x.places[i])); i = x.places[i].prev {
 		}
 	}
 }
 
 // count is how many fields of a name there are, but no more than most.
-func (h *header) count(name string, most int) int {
+func (x *index) count(name string, most int) int {
 	n := 0
-	for range h.named(name) {
+	for range x.named(name) {
 		if n++; n == most {
 			break
 		}
@@ -116,23 +151,24 @@ func (h *header) count(name string, most int) int {
 	return n
 }
 
-// selected hands the fields that a list of names means to each: a name that is repeated means
-// the next field above, and one more than there are means nothing (RFC 6376, 5.4.2).
-func (h *header) selected(names string, each func(*field)) {
-	next := make([]int32, len(h.last))
-	copy(next, h.last)
-	var lower []byte
-	for len(names) > 0 {
-		var one string
-		one, names, _ = strings.Cut(names, ":")
-		lower = appendLower(lower[:0], strings.Trim(one, fws))
-		id, known := h.ids[string(lower)]
-		if !known || next[id] < 0 {
-			continue
+// selected returns the fields that a list of names means: a name that is repeated means the next field
+// above, and one more than there are means nothing (RFC 6376, 5.4.2).
+func (x *index) selected(names string) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		next := append([]int32(nil), x.last...)
+		var lower []byte
+		for one := range strings.SplitSeq(names, ":") {
+			lower = appendLower(lower[:0], strings.Trim(one, fws))
+			id, known := x.ids[string(lower)]
+			if !known || next[id] < 0 {
+				continue
+			}
+			p := x.places[next[id]]
+			next[id] = p.prev
+			if !yield(x.raw(p)) {
+				return
+			}
 		}
-		f := &h.fields[next[id]]
-		next[id] = f.prev
-		each(f)
 	}
 }
 

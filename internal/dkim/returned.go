@@ -1,12 +1,15 @@
 package dkim
 
 import (
-	"bytes"
 	"crypto"
 	"time"
 
 	"backstop/internal/evidence"
 )
+
+// maxReturned is how many octets of a returned header are looked at. Ours stand at its top, and a message
+// whose header is longer does not pass here.
+const maxReturned = 256 << 10
 
 // VerifyReturned checks our own signatures over a header that came back in a bounce. There is no body, so its hash is
 // taken on trust: it stands in the field that is signed. Line ends may have lost their CR, and with the canonicalisation
@@ -17,38 +20,48 @@ import (
 // is not held against one, since a bounce may come late.
 //
 // keys gives our public key of a domain and selector, both folded, and nil where we have none; such signatures are
-// passed over. ok says that one verifies, and it is returned; otherwise the first of ours that does
+// passed over, and so is what stands beyond 256 KB. ok says that one verifies, and it is returned; otherwise the first of ours that does
 // not, or one with the result None.
 func VerifyReturned(b []byte, keys func(domain, selector string) crypto.PublicKey, maxAge time.Duration, now time.Time) (found evidence.Signature, ok bool) {
-	found = evidence.Signature{Result: evidence.None, Detail: "no signature of ours"}
-	h := parseHeader(b)
-	tried := 0
-	for i := range h.fields {
-		f := &h.fields[i]
-		if len(f.name) != len(fieldName) || !bytes.EqualFold(f.name, []byte(fieldName)) {
+	b = wholeLines(b[:min(len(b), maxReturned)])
+	var ours []*signature
+	var publics []crypto.PublicKey
+	var names []string
+	read := 0
+	for f := range fields(b) {
+		if !f.is(fieldName) {
 			continue
+		}
+		if read++; read > maxRead || len(ours) == MaxSignatures {
+			break
 		}
 		s := parseSignature(f)
 		public := keys(s.Domain, s.Selector)
 		if public == nil {
 			continue
 		}
-		if tried++; tried > MaxSignatures {
-			break
+		if s.recent(maxAge, now); s.Result == evidence.NotChecked {
+			names = append(names, s.headers)
 		}
-		s.judgeReturned(h, public, maxAge, now)
-		if s.Result == evidence.Pass {
+		ours, publics = append(ours, s), append(publics, public)
+	}
+	if len(ours) == 0 {
+		return evidence.Signature{Result: evidence.None, Detail: "no signature of ours"}, false
+	}
+	var x *index
+	if len(names) > 0 {
+		x = newIndex(b, names...)
+	}
+	for i, s := range ours {
+		if s.judgeReturned(x, publics[i]); s.Result == evidence.Pass {
 			return s.Signature, true
 		}
-		if found.Result == evidence.None {
-			found = s.Signature
-		}
 	}
-	return found, false
+	return ours[0].Signature, false
 }
 
-func (s *signature) judgeReturned(h *header, public crypto.PublicKey, maxAge time.Duration, now time.Time) {
-	s.recent(maxAge, now)
+// judgeReturned judges a signature that is recent.
+func (s *signature) judgeReturned(x *index, public crypto.PublicKey) {
 	if s.Result != evidence.NotChecked {
 		return
 	}
@@ -56,7 +69,7 @@ func (s *signature) judgeReturned(h *header, public crypto.PublicKey, maxAge tim
 		s.malformed("our key: %v", err)
 		return
 	}
-	s.digestHeader(h)
+	s.digestHeader(x)
 	if signed(public, s.algorithm, &s.digest, s.b) {
 		s.decide(evidence.Pass, "")
 		return

@@ -42,15 +42,15 @@ type Signing struct {
 func NewSigning(header []byte, keys []Key, now time.Time) *Signing {
 	s := &Signing{keys: keys, at: now.Unix(), body: canonicaliser{relaxed: true}}
 	s.sum = s.body.sum(whole)
-	h := parseHeader(header)
+	x := newIndex(wholeLines(header), signedNames[:]...)
 	for _, name := range signedNames {
-		n := h.count(name, maxRepeats)
-		for f := range h.named(name) {
+		n := x.count(name, maxRepeats)
+		for raw := range x.named(name) {
 			if n--; n < 0 {
 				break
 			}
 			s.names = append(s.names, name)
-			s.signed = appendField(s.signed, f.raw, true)
+			s.signed = appendField(s.signed, raw, true)
 		}
 		if name == "from" {
 			s.names = append(s.names, name)

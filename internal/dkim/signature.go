@@ -3,6 +3,7 @@ package dkim
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +20,9 @@ const (
 	algEd25519 = "ed25519-sha256"
 )
 
+// maxNames is how many fields h= may name. A signer who names each twice comes to a hundred.
+const maxNames = 1000
+
 const (
 	// ahead is by how much the clock of a signer may be ahead: time zones are often wrong.
 	ahead = 24 * time.Hour
@@ -30,7 +34,7 @@ const (
 type signature struct {
 	evidence.Signature // Result: NotChecked, until it is decided
 
-	field      *field
+	raw        []byte // the field
 	algorithm  string
 	headers    string // h=
 	identity   string // the domain of i=
@@ -62,8 +66,8 @@ func (s *signature) malformed(detail string, args ...any) {
 }
 
 // parseSignature reads a field (RFC 6376, 3.5 and 6.1.1). What cannot be read is decided already.
-func parseSignature(f *field) *signature {
-	s := &signature{field: f, limit: whole}
+func parseSignature(f field) *signature {
+	s := &signature{raw: f.raw, limit: whole}
 	begin := len(f.name)
 	for begin < len(f.raw) && f.raw[begin] != ':' {
 		begin++
@@ -88,6 +92,10 @@ func parseSignature(f *field) *signature {
 	s.headers = list.value("h", "")
 	if !lists(s.headers, "from") {
 		s.malformed("h= lacks From (RFC 6376, 5.4)")
+	}
+	if strings.Count(s.headers, ":") >= maxNames {
+		s.malformed("h= names more than %d fields", maxNames)
+		s.headers = ""
 	}
 	if s.bh, err = decode(list.value("bh", "")); err != nil {
 		s.malformed("bh=: %v", err)
@@ -203,18 +211,15 @@ func (s *signature) parseNumbers(list tags) {
 
 // digestHeader computes what b= signs: the fields that h= names, then the signature's own with b= empty, without
 // its CRLF (RFC 6376, 3.7).
-func (s *signature) digestHeader(h *header) {
+func (s *signature) digestHeader(x *index) {
 	sum := sha256.New()
-	buf := make([]byte, 0, 1024)
-	h.selected(s.headers, func(f *field) {
-		buf = appendField(buf[:0], f.raw, s.relaxed[ofHeader])
-		sum.Write(buf)
-	})
-	raw := s.field.raw
-	own := make([]byte, 0, len(raw))
-	own = append(append(own, raw[:s.bFrom]...), raw[s.bTo:]...)
-	buf = appendField(buf[:0], own, s.relaxed[ofHeader])
-	sum.Write(buf[:len(buf)-2])
+	for raw := range x.selected(s.headers) {
+		x.buf = appendField(x.buf[:0], raw, s.relaxed[ofHeader])
+		sum.Write(x.buf)
+	}
+	own := slices.Concat(s.raw[:s.bFrom], s.raw[s.bTo:])
+	x.buf = appendField(x.buf[:0], own, s.relaxed[ofHeader])
+	sum.Write(x.buf[:len(x.buf)-2])
 	sum.Sum(s.digest[:0])
 }
 

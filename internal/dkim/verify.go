@@ -17,6 +17,9 @@ import (
 // MaxSignatures is how many signatures of a message are checked.
 const MaxSignatures = 8
 
+// maxRead is how many are looked at, from the top, to choose those that are checked.
+const maxRead = 1000
+
 // maxRecords is how many key records of one name are tried; there should be one (RFC 6376, 3.6.2.2).
 const maxRecords = 4
 
@@ -40,42 +43,52 @@ type Verifier struct {
 func NewVerifier(b []byte) *Verifier {
 	v := &Verifier{}
 	v.bodies[1].relaxed = true
-	h := parseHeader(b)
-	for i := range h.fields {
-		if f := &h.fields[i]; len(f.name) == len(fieldName) && bytes.EqualFold(f.name, []byte(fieldName)) {
+	b = wholeLines(b)
+	var authors []string
+	for f := range fields(b) {
+		switch {
+		case f.is("from"):
+			authors = appendDomains(authors, f.raw)
+		case !f.is(fieldName):
+		case len(v.sigs) == maxRead:
+			v.skipped++
+		default:
 			v.sigs = append(v.sigs, parseSignature(f))
 		}
 	}
-	v.choose(h)
-	for _, s := range v.sigs {
-		if s.Result != evidence.NotChecked {
-			continue
-		}
-		s.digestHeader(h)
-		c := &v.bodies[0]
-		if s.relaxed[ofBody] {
-			c = &v.bodies[1]
-		}
-		s.body = c.sum(s.limit)
+	if len(v.sigs) == 0 {
+		return v
 	}
+	v.choose(authors)
+	var names []string
 	for _, s := range v.sigs {
-		s.field, s.headers = nil, ""
+		if s.Result == evidence.NotChecked {
+			names = append(names, s.headers)
+		}
+	}
+	x := newIndex(b, names...)
+	for _, s := range v.sigs {
+		if s.Result == evidence.NotChecked {
+			s.digestHeader(x)
+			c := &v.bodies[0]
+			if s.relaxed[ofBody] {
+				c = &v.bodies[1]
+			}
+			s.body = c.sum(s.limit)
+		}
+		s.raw, s.headers = nil, ""
 	}
 	return v
 }
 
 // choose leaves those signatures that are checked.
-func (v *Verifier) choose(h *header) {
-	var authors []string
-	for f := range h.named("from") {
-		authors = appendDomains(authors, f.raw)
-	}
+func (v *Verifier) choose(authors []string) {
 	v.asked = slices.Clone(v.sigs)
 	slices.SortStableFunc(v.asked, func(a, b *signature) int { return a.rank(authors) - b.rank(authors) })
 	if len(v.asked) <= MaxSignatures {
 		return
 	}
-	v.skipped = len(v.asked) - MaxSignatures
+	v.skipped += len(v.asked) - MaxSignatures
 	v.asked = slices.Clone(v.asked[:MaxSignatures])
 	v.sigs = slices.DeleteFunc(v.sigs, func(s *signature) bool { return !slices.Contains(v.asked, s) })
 }
