@@ -275,7 +275,7 @@ func (h *holding) stray() evidence.Fault {
 		switch {
 		case c == '\n' && (i == 0 || head[i-1] != '\r'):
 			return evidence.FaultBareLF
-		case c == '\r' && i+1 < len(head) && head[i+1] != '\n':
+		case c == '\r' && (i+1 == len(head) || head[i+1] != '\n'):
 			return evidence.FaultBareCR
 		}
 	}

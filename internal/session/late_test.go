@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 
@@ -209,14 +210,15 @@ func TestHoldMemory(t *testing.T) {
 func TestStray(t *testing.T) {
 	for text, want := range map[string]int{
 		"From: a@far.example\r\nX: y\r\n\r\nbare\nand\rall": 250,
-		"\r\nno header\n":                                              250,
-		"From: a@far.example\r\n":                                      250,
-		"X: y\n\nFrom: ceo@bank.example\r\n\r\nbody":                   550,
-		"X: y\n\r\nFrom: ceo@bank.example\r\n\r\nb":                    550,
-		"\nFrom: ceo@bank.example\r\n\r\nbody":                         550,
-		"X: y\rFrom: ceo@bank.example\r\n\r\nbody":                     550,
-		"X: y\r\r\nFrom: ceo@bank.example\r\n\r\n":                     550,
-		"no line end but\nthis":                                        550,
+		"\r\nno header\n":                            250,
+		"From: a@far.example\r\n":                    250,
+		"X: y\n\nFrom: ceo@bank.example\r\n\r\nbody": 550,
+		"X: y\n\r\nFrom: ceo@bank.example\r\n\r\nb":  550,
+		"\nFrom: ceo@bank.example\r\n\r\nbody":       550,
+		"X: y\rFrom: ceo@bank.example\r\n\r\nbody":   550,
+		"X: y\r\r\nFrom: ceo@bank.example\r\n\r\n":   550,
+		"X: y\r":                550,
+		"no line end but\nthis": 550,
 		"X: " + strings.Repeat("a", 2*headSize) + "\n\r\nY: z\r\n\r\n": 550,
 	} {
 		w := newWorld(t)
@@ -241,5 +243,54 @@ func TestFirstLine(t *testing.T) {
 				t.Errorf("%v, %q: %v", v.Reply, text, got)
 			}
 		}
+	}
+}
+
+// FuzzStray: binary mail whose header is taken has nothing in it that ends a line elsewhere.
+func FuzzStray(f *testing.F) {
+	for _, text := range []string{"", "\r\n\nX", "A: 1\r\nB: 2\r\n\r\n\n\r", "A: 1\n\nB: 2\r\n\r\n", "A: 1\r\r\n\r\n", "A: 1\n\r\n", "\nA", "\r"} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		m := &holding{mem: text, whole: true}
+		if m.stray() != evidence.NoFault {
+			return
+		}
+		end, found := m.header()
+		if rest := bytes.ReplaceAll(text[:end], []byte("\r\n"), nil); !found || bytes.ContainsAny(rest, "\r\n") {
+			t.Errorf("%q is taken for a header", text[:end])
+		}
+		if body := m.bodyAt(end); end < len(text) && string(text[end:body]) != "\r\n" {
+			t.Errorf("%q ends the header", text[end:body])
+		}
+	})
+}
+
+// TestDiskFails: a file that cannot be written takes nothing away, and one that cannot be read back never looks like the end of a message.
+func TestDiskFails(t *testing.T) {
+	name := t.TempDir() + "/message"
+	must(t, os.WriteFile(name, nil, 0o600))
+	f, err := os.Open(name) // for reading only
+	must(t, err)
+	m := &holding{file: f}
+	if err := m.spill([]byte("text")); err == nil || string(m.tail) != "text" || m.filed != 0 || spooled.Load() != 0 {
+		t.Errorf("%v, %q kept, %d in the file", err, m.tail, m.filed)
+	}
+	m.release()
+	for what, damage := range map[string]func(*os.File) error{
+		"closed": (*os.File).Close,
+		"short":  func(f *os.File) error { return f.Truncate(2 * headSize) },
+	} {
+		m := hold(strings.NewReader(strings.Repeat("x", memSize)), t.TempDir())
+		m.fill(headSize)
+		m.finish()
+		must(t, damage(m.file))
+		if err := m.copyTo(io.Discard, 0); err == nil {
+			t.Errorf("%s: copied to its end", what)
+		}
+		if got, err := io.ReadAll(m.reader()); err == nil || errors.Is(err, io.EOF) || !m.ours || len(got) == memSize {
+			t.Errorf("%s: read %d octets, %v, %v", what, len(got), err, m.err)
+		}
+		m.release()
 	}
 }
