@@ -22,10 +22,10 @@ type sample struct {
 // corpus reads a folder of the sample messages, which lie beside the repository and are not copied into it.
 func corpus(t testing.TB, folder string) []sample {
 	t.Helper()
-	dir := filepath.Join("..", "..", "..", "shared", "corpus", folder)
+	dir := mailtest.Corpus(t, folder)
 	files, err := os.ReadDir(dir)
 	if err != nil {
-		mailtest.Absent(t, "the sample messages beside the repository (../shared/corpus)")
+		t.Fatal(err)
 	}
 	var all []sample
 	for _, f := range files {

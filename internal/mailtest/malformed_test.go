@@ -135,9 +135,9 @@ func corpus(t testing.TB) [][]byte {
 	t.Helper()
 	var all [][]byte
 	for _, folder := range []string{"bounces", "autoreplies", "feedback-reports", "ordinary"} {
-		files, err := filepath.Glob(filepath.Join("..", "..", "..", "shared", "corpus", folder, "*.eml"))
+		files, err := filepath.Glob(filepath.Join(mailtest.Corpus(t, folder), "*.eml"))
 		if err != nil || len(files) == 0 {
-			mailtest.Absent(t, "the sample messages beside the repository (../shared/corpus)")
+			t.Fatalf("no messages in %s (%v)", folder, err)
 		}
 		for _, f := range files {
 			raw, err := os.ReadFile(f)
