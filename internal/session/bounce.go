@@ -62,6 +62,9 @@ func (s *Session) askBounce(m *holding) {
 	default:
 		s.judgeIn(&n, &b)
 	}
+	if m.short && b.Proof == evidence.NoProof { // the proof may stand behind what there was room for
+		b.CannotTell = true
+	}
 	s.c.Bounce, s.notice = b, n
 }
 

@@ -180,3 +180,24 @@ func TestNotedWhy(t *testing.T) {
 		t.Errorf("logged %s", log.String())
 	}
 }
+
+// TestNoRoomToJudge: a bounce whose proof lies behind what there is memory for waits, and is not refused.
+func TestNoRoomToJudge(t *testing.T) {
+	for _, full := range []bool{false, true} {
+		w := newWorld(t)
+		w.strict()
+		text := strings.Replace(bounceOf(w.sealed("bob@example.org", w.now)), "It could not be delivered.\r\n", strings.Repeat("It could not be delivered.\r\n", 4000), 1)
+		want := verdict.Accept
+		if full {
+			held.Add(memBudget)
+			want = verdict.Defer
+		}
+		v, _ := w.arrives(letter{"", []string{"bob@example.org"}, text})
+		if full {
+			held.Add(-memBudget)
+		}
+		if v.Effect != want {
+			t.Errorf("full %v: %v by %v", full, v.Effect, v.Rule)
+		}
+	}
+}
