@@ -79,6 +79,9 @@ func (a *app) offline(ctx context.Context, f func(*daemon.Daemon) error) error {
 	if err != nil {
 		return err
 	}
+	for _, what := range d.Unread() {
+		a.complainOne("warning: "+what, "run it as root, or as the daemon's user")
+	}
 	return errors.Join(f(d), d.Stop(context.WithoutCancel(ctx)))
 }
 

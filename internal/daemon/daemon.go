@@ -50,6 +50,7 @@ type Daemon struct {
 	log        *slog.Logger
 	metrics    *metrics.Metrics
 	store      *sqlite.Store // nil: nothing is kept over a restart
+	unread     []string      // what of the state folder could not be read, offline
 	directory  *directory.Directory
 	unlock     func()                       // of the state folder; nil: it is not ours
 	keys       atomic.Pointer[keyfile.File] // nil: there is no file of keys, nor are there keys in memory

@@ -23,9 +23,9 @@ func (d *Daemon) openTrust(cfg *config.Config) error {
 	}
 	r := record.Config{Now: d.o.Now, Logger: d.log}
 	t := tally.Config{Now: d.o.Now, Logger: d.log}
-	d.moments = &record.InMemory{}
+	d.moments, r.Store = &record.InMemory{}, d.seenStore()
 	if d.store != nil {
-		d.moments, r.Store = d.store, d.store
+		d.moments = d.store
 		if !d.o.Offline {
 			t.Store = d.store
 		}
@@ -40,12 +40,13 @@ func (d *Daemon) openKeys(cfg *config.Config) error {
 	if cfg.State == "" {
 		return nil
 	}
-	if _, err := os.Stat(cfg.State); d.o.Offline && err != nil {
+	if _, err := os.Stat(cfg.State); d.o.Offline && errors.Is(err, fs.ErrNotExist) {
 		return nil // as with the store: done without
 	}
 	keys, err := keyfile.Open(cfg.State, keyfile.Options{Logger: d.log, Now: d.o.Now, NoEvents: d.o.Offline})
 	if err != nil {
 		if d.o.Offline && errors.Is(err, fs.ErrPermission) {
+			d.unread = append(d.unread, fmt.Sprintf("the keys of tags and seals cannot be read, so none is known as genuine: %v", err))
 			return nil
 		}
 		return err
