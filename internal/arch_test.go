@@ -53,6 +53,8 @@ var floors = map[string]int{
 	"record": 3, "tally": 3,
 	// What other servers are told to do, made from a configuration.
 	"guide": 4,
+	// What the counts of bounces mean, for people.
+	"bouncereport": 4,
 	// Plugs: one outside system each.
 	"directory/list": 4, "directory/access": 4, "directory/callahead": 4, "store/sqlite": 4,
 	"directory/sqldir": 4, "directory/httpdir": 4, "directory/ldapdir": 4,
@@ -109,17 +111,18 @@ var only = []struct {
 
 // pure packages do no I/O and read no clock.
 var pure = map[string][]string{
-	"mail":     {"os", "net", "time", "io", "log/slog"},
-	"evidence": {"os", "net", "io", "log/slog"},
-	"verdict":  {"os", "net", "io", "log/slog"},
-	"keyring":  {"os", "net", "io", "log/slog", "crypto/rand", "math/rand/v2"},
-	"batv":     {"os", "net", "io", "log/slog", "crypto/rand", "math/rand/v2"},
-	"srs":      {"os", "net", "io", "log/slog", "crypto/rand", "math/rand/v2"},
-	"seal":     {"os", "net", "io", "log/slog", "crypto/rand", "math/rand/v2"},
-	"bounce":   {"os", "net", "time", "io", "log/slog"},
-	"authres":  {"os", "net", "time", "io", "log/slog", "crypto/rand", "math/rand/v2"},
-	"dmarc":    {"os", "net", "time", "io", "log/slog", "crypto/rand", "math/rand/v2"},
-	"dkim":     {"os", "io", "log/slog", "crypto/rand", "math/rand/v2"}, // of net only the error by which the DNS says that there is no key
+	"mail":         {"os", "net", "time", "io", "log/slog"},
+	"evidence":     {"os", "net", "io", "log/slog"},
+	"verdict":      {"os", "net", "io", "log/slog"},
+	"keyring":      {"os", "net", "io", "log/slog", "crypto/rand", "math/rand/v2"},
+	"batv":         {"os", "net", "io", "log/slog", "crypto/rand", "math/rand/v2"},
+	"srs":          {"os", "net", "io", "log/slog", "crypto/rand", "math/rand/v2"},
+	"seal":         {"os", "net", "io", "log/slog", "crypto/rand", "math/rand/v2"},
+	"bounce":       {"os", "net", "time", "io", "log/slog"},
+	"bouncereport": {"os", "net", "time", "io", "log/slog"},
+	"authres":      {"os", "net", "time", "io", "log/slog", "crypto/rand", "math/rand/v2"},
+	"dmarc":        {"os", "net", "time", "io", "log/slog", "crypto/rand", "math/rand/v2"},
+	"dkim":         {"os", "io", "log/slog", "crypto/rand", "math/rand/v2"}, // of net only the error by which the DNS says that there is no key
 }
 
 // dialers are the packages that may open a connection to somebody.

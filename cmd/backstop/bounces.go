@@ -16,6 +16,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
+	"backstop/internal/bouncereport"
 	"backstop/internal/daemon"
 	"backstop/internal/mail"
 )
@@ -61,8 +62,8 @@ func (a *app) bounces() *cobra.Command {
 }
 
 // askBounces asks the running daemon, or reads what one left.
-func (a *app) askBounces(ctx context.Context, state string, days int, domain string) (daemon.BounceReport, error) {
-	var report daemon.BounceReport
+func (a *app) askBounces(ctx context.Context, state string, days int, domain string) (bouncereport.Report, error) {
+	var report bouncereport.Report
 	running, err := a.dial(state)
 	if err != nil {
 		return report, err
@@ -79,7 +80,7 @@ func (a *app) askBounces(ctx context.Context, state string, days int, domain str
 	return report, readErr
 }
 
-func (a *app) printBounces(r daemon.BounceReport) {
+func (a *app) printBounces(r bouncereport.Report) {
 	of := ""
 	if r.Domain != "" {
 		of = " of " + r.Domain
@@ -89,9 +90,9 @@ func (a *app) printBounces(r daemon.BounceReport) {
 		return
 	}
 	a.printf("bounces and other automatic mail%s since %s\n\nin, to your users:\n", of, r.Since)
-	t := a.table("domain", "kind", "proven", "unproven", "exempt", "refused", "unknown", "proven by")
+	t := a.table("domain", "kind", "proven", "unproven", "exempt", "refused", "unknown", "proven by", "exempt by")
 	for _, row := range r.In.Rows {
-		t.AppendRow(table.Row{row.Domain, row.Kind, row.Proven, row.Unproven, row.Exempt, row.Refused, row.Unknown, counts(row.By)})
+		t.AppendRow(table.Row{row.Domain, row.Kind, row.Proven, row.Unproven, row.Exempt, row.Refused, row.Unknown, counts(row.By), counts(row.ExemptBy)})
 	}
 	a.printTable(t)
 	a.printWords(r.In.Words)
@@ -105,7 +106,7 @@ func (a *app) printBounces(r daemon.BounceReport) {
 	a.printWords(r.Out.Words)
 }
 
-func (a *app) printSenders(all []daemon.BounceSender) {
+func (a *app) printSenders(all []bouncereport.Sender) {
 	if len(all) == 0 {
 		return
 	}

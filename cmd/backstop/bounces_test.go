@@ -23,10 +23,10 @@ func runMain(t *testing.T, args ...string) (code int, out, complaint string) {
 const bounceReport = `bounces and other automatic mail since DAY
 
 in, to your users:
-domain       kind     proven  unproven  exempt  refused  unknown  proven by
-example.com  bounce       12        41       0        0        0  seal 12
+domain       kind     proven  unproven  exempt  refused  unknown  proven by  exempt by
+example.com  bounce       12        41       5        0        0  seal 12    From:example.net 4, bounce_to 1
 example.com  receipt       0         3       0        0        0
-- enforcing would have refused 44 messages in 7 days; among them are 3 receipts, which people may miss
+- enforcing would have refused 44 messages in 7 days; among them: 3 receipts, which people may miss
 - these look legitimate, by the domain in their From: friend.example.org (3 receipts); name in bounces_exempt whom you know
 
 unproven or refused, by the domain in From:
@@ -37,7 +37,7 @@ unproven or refused, by the domain in From:
 out, from your servers:
 domain       server    proven  left unproven  redirected  refused  unknown  unproven were  proven by
 example.com  10.0.0.7       0              0         312        0        0  bounce 312
-- 10.0.0.7 (example.com) sent 312 bounces to people who never wrote, as far as anything proves (312 went to bounce_to): it accepts unknown users. Make it refuse them at RCPT, or let Backstop ask it
+- 10.0.0.7 (example.com) sent 312 bounces to people who never wrote, as far as anything proves (312 went to bounce_to): it accepts unknown users (make it refuse them at RCPT, or let Backstop ask it), or its users forward to where mail is refused
 `
 
 // TestBouncesOfAFolder: with no daemon the report is read from what one left.
@@ -73,6 +73,8 @@ func bouncesOn(t *testing.T, today tally.Day) (judge func()) {
 	}
 	err = s.AddTally(t.Context(), []tally.Line{
 		line(tally.Entry{Direction: tally.In, Verdict: tally.Proven, Kind: "bounce", By: "seal"}, 12),
+		line(tally.Entry{Direction: tally.In, Verdict: tally.Exempt, Kind: "bounce", By: "From:example.net"}, 4),
+		line(tally.Entry{Direction: tally.In, Verdict: tally.Exempt, Kind: "bounce", By: "bounce_to"}, 1),
 		line(tally.Entry{Direction: tally.In, Verdict: tally.Unproven, Kind: "bounce", Sender: "spam.example.net"}, 40),
 		line(tally.Entry{Direction: tally.In, Verdict: tally.Unproven, Kind: "receipt", Sender: "friend.example.org"}, 3),
 		line(tally.Entry{Direction: tally.In, Verdict: tally.Unproven, Kind: "bounce"}, 1),

@@ -35,15 +35,21 @@ const (
 	Out = "out" // from a server of ours
 )
 
-// Verdicts. In knows Proven, Unproven, Exempt, Refused and Unknown; Out knows Proven, Redirected, Refused and Unproven.
+// Verdicts. Exempt is known to In alone, Redirected to Out alone.
 const (
 	Proven     = "proven"
 	Unproven   = "unproven"   // nothing proved it, and it was let pass
-	Exempt     = "exempt"     // nothing proved it, and an exemption excused it
-	Refused    = "refused"    // nothing proved it
+	Exempt     = "exempt"     // an exemption excused it, so that no proof was looked for
+	Refused    = "refused"    // nothing proved it, and for that it was refused
+	Stopped    = "stopped"    // nothing proved it, and it was refused for another reason: by another rule, or by the server it was for
 	Redirected = "redirected" // nothing proved it, and it went to bounce_to
 	Unknown    = "unknown"    // the record could not be read
 )
+
+// Verdicts returns all of them.
+func Verdicts() []string {
+	return []string{Proven, Unproven, Exempt, Refused, Stopped, Redirected, Unknown}
+}
 
 // Others stands for what is not told apart: a domain, or a sender.
 const Others = "others"
