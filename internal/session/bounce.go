@@ -147,13 +147,13 @@ func (s *Session) signedBy(n *notice, who mail.Address) (ok bool, why string) {
 	switch {
 	case !ok && sig.Result <= evidence.None:
 		return false, "absent"
+	case !ok && sig.Detail != "":
+		return false, sig.Detail
 	case !ok:
 		return false, sig.Result.String()
 	}
-	if from := n.Returned.All("From", 2); len(from) == 1 {
-		if a, ok := mailbox(from[0]); ok && a.Key() == who.Key() {
-			return true, ""
-		}
+	if a, err := dmarc.FromAddress(n.Returned.Raw()); err == nil && a.Key() == who.Key() {
+		return true, ""
 	}
 	return false, "of another sender"
 }
@@ -300,18 +300,6 @@ func (s *Session) redirect() {
 		}
 	}
 	s.c.Downstream = s.tx.Rcpt(s.ctx, s.c.Bounce.BounceTo, smtp.RcptParams{})
-}
-
-// mailbox reads the address of a From field with one mailbox in it.
-func mailbox(field string) (mail.Address, bool) {
-	text := strings.TrimSpace(field)
-	if i := strings.LastIndexByte(text, '<'); i >= 0 {
-		text, _, _ = strings.Cut(text[i+1:], ">")
-	} else if i := strings.IndexAny(text, " ("); i >= 0 {
-		text = text[:i]
-	}
-	a, err := mail.ParseAddress(strings.TrimSpace(text))
-	return a, err == nil && a.Domain() != ""
 }
 
 // messageID is the Message-ID of the message itself, "" where it has none.

@@ -6,8 +6,8 @@ import (
 	"strings"
 
 	"backstop/internal/authres"
-	"backstop/internal/bounce"
 	"backstop/internal/dkim"
+	"backstop/internal/dmarc"
 	"backstop/internal/evidence"
 	"backstop/internal/record"
 	"backstop/internal/seal"
@@ -275,9 +275,7 @@ func (s *Session) hear(id string, header []byte) {
 	if s.c.DMARC.Result != evidence.Pass {
 		return
 	}
-	if from := bounce.ReadHeader(header).All("From", 2); len(from) == 1 {
-		if a, ok := mailbox(from[0]); ok && a.Key() != s.c.From.Key() {
-			s.e.Record.Note(record.Heard, id, a)
-		}
+	if a, err := dmarc.FromAddress(header); err == nil && a.Key() != s.c.From.Key() {
+		s.e.Record.Note(record.Heard, id, a)
 	}
 }

@@ -7,28 +7,6 @@ import (
 	"backstop/internal/evidence"
 )
 
-// TestMailbox: who is in a From field, for comparing with the sender of a letter that was signed.
-func TestMailbox(t *testing.T) {
-	for field, want := range map[string]string{
-		"bob@example.org":                               "bob@example.org",
-		" Bob <bob@example.org>":                        "bob@example.org",
-		"<bob@example.org>":                             "bob@example.org",
-		"\"Bob <carol@example.org>\" <bob@example.org>": "bob@example.org",
-		"bob@example.org (Bob)":                         "bob@example.org",
-		"bob@example.org, carol@example.org":            "",
-		"bob":                                           "",
-		"Bob <bob>":                                     "",
-		"Bob <>":                                        "",
-		"":                                              "",
-		"<":                                             "",
-	} {
-		a, ok := mailbox(field)
-		if ok != (want != "") || ok && a.String() != want {
-			t.Errorf("%q: %q, %v", field, a.String(), ok)
-		}
-	}
-}
-
 // FuzzJudge: whatever a stranger makes up, it proves nothing in either direction, and no more of it is held than there is.
 func FuzzJudge(f *testing.F) {
 	f.Add(bounceOf(letterHead), true)
