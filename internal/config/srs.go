@@ -25,7 +25,7 @@ func (s *SRS) keys(d *decoder) []key {
 		{name: "domains", unset: "all of yours", set: s.takeDomains,
 			doc: "The domains in which your forwarder makes addresses (`SRS_DOMAIN` of postsrsd). Name them where only some are, so that a local part that begins with SRS0 is a user's in the others."},
 		{name: "reverse", def: "false", set: d.marked("srs.reverse", boolean(&s.Reverse)),
-			doc: "`true`: a bounce to such an address is turned back here, to the sender for whom it was made, and handed to the relay of `[outbound]`. `false`: the domain's relay gets it as it is, for a postsrsd there. Set it where the server behind does no SRS itself."},
+			doc: "`true`: a bounce to such an address is turned back here, to the sender for whom it was made, and handed to the relay of `[outbound]`, if it proves by seal or record what it answers, whatever the mode: let the forwarder's mail leave by `[outbound]`. `false`: the domain's relay gets it as it is, for a postsrsd there. Set it where the server behind does no SRS itself."},
 	}
 }
 
