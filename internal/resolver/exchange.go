@@ -50,7 +50,7 @@ func (r *Resolver) exchange(f *flight, q question) (answer, *net.DNSError) {
 	told := map[*server]bool{}
 	for range r.conf.Tries {
 		for _, s := range r.servers.order() {
-			if told[s] || !r.wanted(f) {
+			if told[s] || !r.wanted(f, why != nil) {
 				continue
 			}
 			a, heard, err := r.askServer(f.ctx, s, q)

@@ -100,8 +100,9 @@ func (r *Resolver) leave(f *flight) {
 	}
 }
 
-// wanted says whether to ask a server, or another one.
-func (r *Resolver) wanted(f *flight) bool {
+// wanted says whether to ask a server. Another one, after a first that did not know, is not asked while others wait for
+// a place: so the silent hold theirs no longer than one try.
+func (r *Resolver) wanted(f *flight, another bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f.asks = true
@@ -109,7 +110,7 @@ func (r *Resolver) wanted(f *flight) bool {
 		f.left = true
 		r.remove(f) // who comes now begins anew
 	}
-	return !f.left && f.ctx.Err() == nil
+	return !f.left && f.ctx.Err() == nil && !(another && r.queue > 0)
 }
 
 // remove takes the flight from those under way; r.mu is held.
@@ -154,6 +155,8 @@ func (r *Resolver) place(f *flight) bool {
 		return true
 	default:
 	}
+	r.queued(1)
+	defer r.queued(-1)
 	ctx, cancel := context.WithTimeout(f.ctx, r.conf.Total/2)
 	defer cancel()
 	select {
@@ -165,6 +168,12 @@ func (r *Resolver) place(f *flight) bool {
 		r.turned.note(f.below)
 	}
 	return false
+}
+
+func (r *Resolver) queued(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.queue += n
 }
 
 // ask puts the question to the servers, and again for the name at the end of a chain that the answer

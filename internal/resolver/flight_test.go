@@ -141,6 +141,31 @@ func TestNobodyWaitsForAPlace(t *testing.T) {
 	}
 }
 
+// TestSilentMakeRoom: a question that one server did not answer gives its place to one that waits.
+func TestSilentMakeRoom(t *testing.T) {
+	t.Parallel()
+	d := mailtest.StartDNS(t, "example.com TXT x")
+	d.Fail("example.org", mailtest.DNSSilent)
+	r, err := New(Config{Servers: []netip.AddrPort{d.Addr()}, Timeout: soon, Tries: 10000, Total: 1000 * late})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for range maxFlights - 1 {
+		r.slots <- struct{}{}
+	}
+	silent := make(chan error)
+	go func() {
+		_, err := r.LookupTXT(t.Context(), "example.org")
+		silent <- err
+	}()
+	d.Wait(t, "the silent one", func(d *mailtest.DNS) bool { return d.Asked("example.org") > 0 })
+	if _, err := r.LookupTXT(t.Context(), "example.com"); err != nil {
+		t.Error(err)
+	}
+	wantKind(t, "silent", <-silent, "timeout")
+}
+
 // TestNoPlace: who gets no place in time is turned away and counted.
 func TestNoPlace(t *testing.T) {
 	d := mailtest.StartDNS(t, "example.com TXT x")

@@ -16,8 +16,8 @@
 // right one may follow.
 //
 // Strangers choose the names, and whoever lets his name servers be silent could take all room there is. So a
-// question has one time for everything, and ends sooner when nobody waits for it; below one registered domain only some are
-// under way at once, the fewer the less room is left, and the others fail at once.
+// question has one time for everything, and ends sooner when nobody waits for it, or when others wait for a place; below
+// one registered domain only some are under way at once, the fewer the less room is left, and the others fail at once.
 //
 // A server that fails is asked last for half a minute. A name whose own servers are silent lets any
 // resolver look dead, and strangers choose the names: so before the DNS is called away, the servers are asked
@@ -27,7 +27,8 @@
 //
 // DNSSEC is left to the server asked. There is no search list, no /etc/hosts, no mDNS; of /etc/resolv.conf the
 // nameserver lines count and nothing else. Names are ASCII: U-labels are made A-labels by whoever asks. Only
-// records of the class IN.
+// records of the class IN. Whoever makes us ask for more than some 250 silent names a second, each of another registered
+// domain, slows down everybody's questions.
 package resolver
 
 import (
@@ -93,6 +94,7 @@ type Resolver struct {
 	mu      sync.Mutex
 	flights map[question]*flight
 	below   map[string]int // of them, by the registered domain
+	queue   int            // of them, those that wait for a slot
 	closed  bool
 }
 
