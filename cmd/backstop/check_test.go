@@ -121,7 +121,8 @@ func TestExplainAsksTheDownstreamUnlessToldNotTo(t *testing.T) {
 // TestExplainFitsTheTerminal: a long finding is broken there, and left whole for programs.
 func TestExplainFitsTheTerminal(t *testing.T) {
 	long := "bounce (report), proven by nothing: tag: untagged, seal: absent, dkim: absent, message-id: unknown, and much more beside it " + strings.Repeat("x", 70)
-	trail := []session.StepExplained{{Rule: "bounce-not-ours", Finding: long, Effect: "refuse", MS: 1234.5}, {Rule: "dmarc", Finding: "pass (watch: would object)", Effect: "next"}}
+	trail := []session.StepExplained{{Rule: "bounce-not-ours", Finding: long, Effect: "refuse", MS: 1234.5}, {Rule: "dmarc", Finding: "fail (watch: would object)", Effect: "next"}}
+	trail = append(trail, trail[1]) // of another recipient
 	for width, want := range map[int]int{0: len(long), 80: 80, 40: len(long)} {
 		var out bytes.Buffer
 		a := &app{out: &out}

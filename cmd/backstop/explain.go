@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -241,7 +242,7 @@ func (a *app) trailTable(trail []session.StepExplained, width int) (t table.Writ
 	for _, s := range trail {
 		t.AppendRow(table.Row{s.Rule, s.Finding, s.Effect, fmt.Sprintf("%.1f", s.MS)})
 		widest = max(widest, len(s.Rule))
-		if strings.HasSuffix(s.Finding, notedMark) {
+		if strings.HasSuffix(s.Finding, notedMark) && !slices.Contains(noted, s.Rule) {
 			noted = append(noted, s.Rule)
 		}
 	}
