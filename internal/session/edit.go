@@ -205,6 +205,13 @@ func (s *Session) note(m *holding, v verdict.Verdict) {
 	if !b.Automatic {
 		return
 	}
+	if b.Redirected && s.e.Redirected != nil {
+		a := s.c.Final
+		if a.Outcome == evidence.OutcomeNotAsked { // the recipient was not taken
+			a = s.c.Downstream
+		}
+		s.e.Redirected(b.BounceTo, a, positive(v))
+	}
 	direction, word := "in", "unproven"
 	if s.c.Leaves {
 		direction = "out"

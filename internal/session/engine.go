@@ -94,11 +94,13 @@ type Config struct {
 	Outbound       *Outbound           // nil: there is no outbound door
 	Record         *record.Record      // which mail was seen; nil: nobody remembers
 	Tally          *tally.Tally        // nil: bounces are not counted for the report
-	Spool          string              // folder for what is too long to be held in memory; "": the system's
-	Journal        *journal.Journal    // nil: decisions are not written down
-	Metrics        *metrics.Metrics    // nil: nor counted
-	Logger         *slog.Logger        // for what goes wrong on our side; nil: nobody
-	Now            func() time.Time    // nil: time.Now
+	// Redirected is told what became of a message that was to go to a mailbox of bounce_to; nil: nobody is.
+	Redirected func(to mail.Address, a evidence.Answer, taken bool)
+	Spool      string           // folder for what is too long to be held in memory; "": the system's
+	Journal    *journal.Journal // nil: decisions are not written down
+	Metrics    *metrics.Metrics // nil: nor counted
+	Logger     *slog.Logger     // for what goes wrong on our side; nil: nobody
+	Now        func() time.Time // nil: time.Now
 }
 
 // Engine decides transactions by one configuration. It is immutable; a new
