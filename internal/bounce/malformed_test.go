@@ -151,6 +151,7 @@ func FuzzRecognise(f *testing.F) {
 	for _, c := range bounces {
 		f.Add([]byte(c.raw), c.null)
 	}
+	f.Add([]byte(with(mailman("news-owner@example.com", "alice@example.com", "A letter"), "No.")), false)
 	f.Add([]byte(ordinary4K()), false)
 	f.Add([]byte("From: a\nAuto-Submitted: auto-replied\nContent-Type: multipart/mixed; boundary*0=a; boundary*1=b\n\n--ab\n\n--ab--"), true)
 	f.Fuzz(func(t *testing.T, raw []byte, null bool) { check(t, raw, null) })
