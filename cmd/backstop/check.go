@@ -43,9 +43,10 @@ func (a *app) check() *cobra.Command {
 		Long: "Finds everything that serve would refuse, with line and column, and warns of what is\n" +
 			"allowed and probably not meant. Nobody is asked anything, except with --ask: then each\n" +
 			"source is asked, for each domain, about somebody who cannot exist and about the\n" +
-			"postmaster, and each downstream about its postmaster. No mail is sent.\n\n" +
+			"postmaster, and each downstream about its postmaster; with [outbound] the mailboxes of\n" +
+			"bounce_to are asked about as well, and the DNS where it matters. No mail is sent.\n\n" +
 			"The exit code is 0 when all is in order, and 1 when something is wrong, or with --ask\n" +
-			"when a source or downstream is down, or a source says yes to anybody.",
+			"when somebody who was asked is down, or a source says yes to anybody.",
 		Example: "  backstop check --config ./backstop.toml\n  backstop check --ask",
 		Args:    wants(0, 0, "no argument"),
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -168,6 +169,8 @@ func (a *app) printAdvice(asked []daemon.Probed) {
 		{"source blind", "it says yes to anybody, so nobody is refused on its word and it may send backscatter:\nmake it refuse unknown recipients at RCPT, or name another source"},
 		{"source down", "it did not say whether a recipient exists: as long as that lasts, nobody is refused as unknown on its word"},
 		{"downstream down", "no mail can be handed to it: as long as that lasts, its senders are told 451"},
+		{"bounce_to down", "what is kept from leaving goes to that mailbox, and would be deferred, or lost: name one that exists"},
+		{"bounce_to down", "automatic mail that must not leave has nowhere to go: it is lost, or stays with the server that wrote it"},
 		{"dns down", "senders cannot be checked: as long as that lasts, nobody is refused for SPF or DMARC, and who claims a domain\nwith forged = \"refuse\" is told 451"},
 	} {
 		if seen[l.state] {
