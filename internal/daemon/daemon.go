@@ -62,6 +62,10 @@ type Daemon struct {
 	clients    *listen.PerClient // outlives a reload: who is connected stays counted
 	started    time.Time
 	draining   atomic.Bool
+	redirects  redirects
+	life       context.Context // of what is looked up beside the mail
+	die        context.CancelFunc
+	looking    sync.WaitGroup
 
 	current atomic.Pointer[setup]
 
@@ -115,6 +119,7 @@ func New(cfg *config.Config, o Options) (*Daemon, error) {
 		}
 		d.journal, d.ownJournal = journal.New(w, journal.JSON), true
 	}
+	d.life, d.die = context.WithCancel(context.Background())
 	d.log = slog.New(d.journal.Handler())
 	d.metrics = metrics.New(verdict.EffectNames(), verdict.RuleNames())
 	d.metrics.Watch(d.figures)
@@ -339,6 +344,8 @@ func (d *Daemon) Stop(ctx context.Context) error {
 	}
 	d.stopped = true
 	d.draining.Store(true)
+	d.die()
+	d.looking.Wait()
 	s := d.current.Load()
 	var err error
 	if d.door != nil {

@@ -57,7 +57,7 @@ func CheckFiles(cfg *config.Config) (problems, warnings []config.Problem) {
 			problems, warnings = append(problems, fileProblems(path, err)...), append(warnings, mistakes(warned)...)
 		}
 	}
-	return problems, warnings
+	return problems, append(warnings, checkMailboxes(cfg)...)
 }
 
 func mistakes(warned []*watch.Mistake) []config.Problem {
@@ -97,6 +97,7 @@ func (d *Daemon) warn(s *setup) {
 	for _, w := range warnings {
 		d.log.Warn("configuration: "+w.Message, "file", w.File, "line", w.Line, "hint", w.Hint)
 	}
+	d.warnOfMailboxes(s)
 }
 
 // fileProblems takes the mistakes of a file apart.

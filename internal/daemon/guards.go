@@ -107,6 +107,7 @@ func (d *Daemon) trust(s, old *setup, e *session.Config) error {
 	}
 	e.Auth, e.Record, e.Tally = s.auth, d.record, d.tally
 	e.Keys = d.ring
+	e.Redirected = func(to mail.Address, a evidence.Answer, taken bool) { d.redirects.note(to, a, taken, d.o.Now()) }
 	if len(cfg.SRS.Secrets) > 0 {
 		r, err := srs.New(srs.Options{Secrets: cfg.SRS.Secrets})
 		if err != nil {

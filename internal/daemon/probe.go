@@ -3,9 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -16,12 +14,11 @@ import (
 	"backstop/internal/mail"
 	"backstop/internal/relay"
 	"backstop/internal/session"
-	"backstop/internal/smtp"
 )
 
 // Probed is what one source or downstream answered to a question of ours.
 type Probed struct {
-	Kind   string  `json:"kind"` // source or downstream
+	Kind   string  `json:"kind"` // source, downstream, dns, or bounce_to
 	Name   string  `json:"name"`
 	State  string  `json:"state"` // up, blind, down
 	Detail string  `json:"detail,omitempty"`
@@ -33,7 +30,7 @@ type Probed struct {
 // Probe asks each domain's sources about somebody who cannot exist and, where they know nobody
 // of that name, whether they know the postmaster; what copies are pulled from for one recipient, whoever it is; and each
 // downstream, up to RCPT and no further, about the postmaster that it must have
-// (RFC 5321, 4.5.1), the one of [outbound] too; and the DNS, where senders are checked. No mail is sent.
+// (RFC 5321, 4.5.1), the one of [outbound] too, and that one about the mailboxes of bounce_to; and the DNS, where senders are checked. No mail is sent.
 func (d *Daemon) Probe(ctx context.Context) []Probed {
 	s := d.current.Load()
 	found := &probes{index: map[string]int{}}
@@ -53,6 +50,9 @@ func (d *Daemon) Probe(ctx context.Context) []Probed {
 	}
 	if out := s.engine.Outbound; out != nil && len(s.cfg.Domains) > 0 {
 		found.add(s.probeDownstream(ctx, out.Relay, s.cfg.Domains[0].Name))
+		for _, to := range mailboxes(s.cfg) {
+			found.add(d.probeMailbox(ctx, s, to))
+		}
 	}
 	if needsDNS(s.cfg) {
 		found.add(s.probeDNS(ctx))
@@ -206,15 +206,8 @@ func (s *setup) probeDownstream(ctx context.Context, d *relay.Downstream, domain
 		return p
 	}
 	start := time.Now()
-	tx := d.Begin(ctx, relay.Envelope{Client: evidence.Client{
-		Addr: netip.AddrFrom4([4]byte{127, 0, 0, 1}), Helo: s.cfg.Hostname, Protocol: "ESMTP",
-	}})
-	a := tx.Rcpt(ctx, to, smtp.RcptParams{})
-	tx.Abort()
-	p.MS, p.Detail = millis(time.Since(start)), a.Text
-	if a.Code != 0 {
-		p.Detail = fmt.Sprintf("%d %s %s", a.Code, a.Status, a.Text)
-	}
+	a := s.askRcpt(ctx, d, to)
+	p.MS, p.Detail = millis(time.Since(start)), answerText(&a)
 	switch {
 	case a.Outcome == evidence.OutcomeAccepted:
 		p.State = stateUp

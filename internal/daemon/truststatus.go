@@ -55,6 +55,7 @@ func (d *Daemon) trustStatus(s *setup, st *Status) {
 		st.Wrong = append(st.Wrong, fmt.Sprintf("the keys of tags and seals were gone on %s, and new ones were made: bounces of what was sent before are no longer proven by them",
 			lost.UTC().Format(time.RFC3339)))
 	}
+	d.mailboxStatus(s, now, st)
 	for i := range s.cfg.Domains {
 		c := &s.cfg.Domains[i]
 		if c.Guards.Tags == evidence.TagOff {
