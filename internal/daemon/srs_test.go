@@ -39,8 +39,24 @@ func TestSRS(t *testing.T) {
 		g := start(t, relayTo("smtp://"+near.Addr(), `listen = ["127.0.0.1:0"]`, "recipients = [\"list:"+listOf(t, "alice")+"\"]\nbounces = \"enforce\"")+
 			fmt.Sprintf("[srs]\nsecret_file = %q\nreverse = %v\n", secret, reverse)+
 			"[outbound]\nlisten = [\"127.0.0.1:0\"]\nclients = [\"127.0.0.9/32\"]\nrelay = \"smtp://"+out.Addr()+"\"\n")
-		k := open(t, g.addr)
-		send(t, k, "", good, "From: MAILER-DAEMON@other.example\r\nSubject: Undelivered\r\n\r\nsorry\r\n", "250")
+		// The forwarder sends it on through us, and where it bounces what we wrote comes back.
+		k := dialFrom(t, g.Addrs()["outbound"][0].String(), "127.0.0.9")
+		k.Expect(t, "220", "banner")
+		say(t, k, "EHLO forwarder.example", "250")
+		send(t, k, good, "dora@other.example", "From: carl@remote.example\r\n"+hello("forwarded"), "250")
+		head, _, _ := strings.Cut(string(one(t, out).Body), "\r\n\r\n")
+		out.Forget()
+		k = open(t, g.addr)
+		const guessed = "From: MAILER-DAEMON@other.example\r\nSubject: Undelivered\r\n\r\nsorry\r\n"
+		if reverse { // four digits are guessed: the address alone makes no way through us
+			send(t, k, "", good, guessed, "550 5.7.1")
+		} else {
+			send(t, k, "", good, guessed, "250")
+			near.Forget()
+		}
+		send(t, k, "", good, "From: MAILER-DAEMON@other.example\r\nMIME-Version: 1.0\r\nContent-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n"+
+			"--b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; other.example\r\n\r\nFinal-Recipient: rfc822; dora@other.example\r\nAction: failed\r\nStatus: 5.1.1\r\n\r\n"+
+			"--b\r\nContent-Type: text/rfc822-headers\r\n\r\n"+head+"\r\n\r\n--b--\r\n", "250")
 		at, path := near, good
 		if reverse {
 			at, path = out, carl.String()

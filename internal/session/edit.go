@@ -165,12 +165,12 @@ func foreign(f []byte) []byte {
 	return []byte(foreignSeal + ": " + v + "\r\n")
 }
 
-// named says whether a field has this name, whatever white space stands before its colon.
+// named says whether a field has this name, whatever white space stands before its colon, a fold too.
 func named(f []byte, name string) bool {
 	if len(f) <= len(name) || !bytes.EqualFold(f[:len(name)], []byte(name)) {
 		return false
 	}
-	return bytes.HasPrefix(bytes.TrimLeft(f[len(name):], " \t"), []byte(":"))
+	return bytes.HasPrefix(bytes.TrimLeft(f[len(name):], " \t\r\n"), []byte(":"))
 }
 
 // rewrite changes the header in memory, field by field; most messages have nothing to change.

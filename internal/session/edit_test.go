@@ -13,7 +13,7 @@ import (
 func TestFieldsOfOurs(t *testing.T) {
 	const (
 		origin  = "Backstop-Origin: v=1; k=1; t=1; spf=pass; dkim=none;\r\n dmarc=pass; aligned=yes; h=0123456789abcdef0123456789abcdef\r\n"
-		mark    = "BACKSTOP-Bounce : proven by=seal\r\n"
+		mark    = "BACKSTOP-Bounce : proven by=seal\r\nBackstop-Bounce\r\n : proven by=seal\r\n"
 		results = "Authentication-Results: mx.example.org; spf=pass\r\n"
 		theirs  = "Authentication-Results: mx.far.example; spf=pass\r\n"
 		theSeal = "Backstop-Seal: v=1; k=1; t=1; h=0123456789abcdef0123456789abcdef\r\n"
