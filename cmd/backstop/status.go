@@ -67,7 +67,9 @@ func (a *app) printStatus(st daemon.Status, now time.Time) {
 	}
 	for _, d := range st.Tags {
 		what := ""
-		if d.Batv == "enforce" && now.Before(d.Due) {
+		if d.Batv == "enforce" && d.Since.IsZero() {
+			what = "refuses nothing: nothing is tagged here, or since when is not known"
+		} else if d.Batv == "enforce" && now.Before(d.Due) {
 			what = "refuses nothing before " + d.Due.UTC().Format(time.RFC3339) + ": tags that are under way need their time"
 		}
 		t.AppendRow(table.Row{"batv", d.Domain, d.Batv, what})

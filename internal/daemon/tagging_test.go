@@ -69,8 +69,12 @@ func TestStateIsOneDaemons(t *testing.T) {
 		t.Fatalf("%v", err)
 	}
 	stop(t, g)
-	if got := since(t, w.start(t), start); got != "0s" {
+	g = w.start(t)
+	if got := since(t, g, start); got != "0s" {
 		t.Errorf("tagged since %s", got)
+	}
+	if got := g.Engine().Spool; got != w.state {
+		t.Errorf("long messages are kept in %q", got)
 	}
 }
 
@@ -181,9 +185,9 @@ func TestLostKeys(t *testing.T) {
 	start := w.c.Now()
 	g := w.start(t)
 	w.c.forward(9 * day)
-	sealed := "MAIL FROM:<>"
+	null := "MAIL FROM:<>"
 	forged := "RCPT TO:<prvs=1999000000=alice@example.com>"
-	say(t, open(t, g.addr), sealed, "250", forged, "550 5.")
+	say(t, open(t, g.addr), null, "250", forged, "550 5.")
 	stop(t, g)
 	if err := os.Remove(filepath.Join(w.state, keyfile.Name)); err != nil {
 		t.Fatal(err)
@@ -193,7 +197,7 @@ func TestLostKeys(t *testing.T) {
 		if got := since(t, g, start); got != "216h0m0s" {
 			t.Errorf("tagged since %s", got)
 		}
-		say(t, open(t, g.addr), sealed, "250", forged, "250")
+		say(t, open(t, g.addr), null, "250", forged, "250")
 		if wrong := strings.Join(g.Status().Wrong, "\n"); !strings.Contains(wrong, "the keys of tags and seals were gone") {
 			t.Errorf("wrong: %s", wrong)
 		}
@@ -201,7 +205,7 @@ func TestLostKeys(t *testing.T) {
 	}
 	w.c.forward(9 * day)
 	g = w.start(t)
-	say(t, open(t, g.addr), sealed, "250", forged, "550 5.")
+	say(t, open(t, g.addr), null, "250", forged, "550 5.")
 	if wrong := strings.Join(g.Status().Wrong, "\n"); strings.Contains(wrong, "keys") {
 		t.Errorf("wrong after nine days: %s", wrong)
 	}
