@@ -115,7 +115,7 @@ func (x *explainer) note(v verdict.Verdict) {
 	ms := float64(x.now().Sub(x.began).Microseconds()) / 1000
 	x.x.Verdict, x.x.Stage, x.x.Rule = v.Effect.String(), x.s.c.Stage.String(), v.Rule.String()
 	x.x.Reply = v.Reply.String()
-	if r, ok := v.Watched(); ok {
+	if r, ok := v.Watched(); ok && x.x.Watched == "" {
 		x.x.Watched = r.String()
 	}
 	steps := v.Steps(x.s.c)
