@@ -212,23 +212,27 @@ func (s *Session) note(m *holding, v verdict.Verdict) {
 		}
 		s.e.Redirected(b.BounceTo, a, positive(v))
 	}
-	direction, word := "in", "unproven"
+	direction, word := tally.In, tally.Unproven
 	if s.c.Leaves {
-		direction = "out"
+		direction = tally.Out
 	}
 	switch {
 	case b.CannotTell && b.Proof == evidence.NoProof:
-		word = "unknown"
+		word = tally.Unknown
 	case b.Exempt != "":
-		word = "exempt"
+		word = tally.Exempt
 	case b.Proof != evidence.NoProof:
-		word = "proven"
+		word = tally.Proven
 	case b.Redirected && !positive(v):
 		return // it comes again, and is counted when it was taken there
 	case b.Redirected:
-		word = "redirected"
+		word = tally.Redirected
 	case v.Rule == verdict.BounceNotOurs || v.Rule == verdict.BounceUnproven:
-		word = "refused"
+		word = tally.Refused
+	case v.Effect == verdict.Defer:
+		return // it comes again
+	case !positive(v):
+		word = tally.Stopped
 	}
 	s.count(direction, word)
 }
@@ -247,7 +251,7 @@ func (s *Session) count(direction, word string) {
 	if s.c.Bounce.Exempt != "" {
 		e.By = s.c.Bounce.Exempt
 	}
-	if direction == "in" {
+	if direction == tally.In {
 		e.Sender = s.notice.from
 	}
 	s.e.Tally.Count(e)
