@@ -170,7 +170,6 @@ func (a *app) printAdvice(asked []daemon.Probed) {
 		{"source down", "it did not say whether a recipient exists: as long as that lasts, nobody is refused as unknown on its word"},
 		{"downstream down", "no mail can be handed to it: as long as that lasts, its senders are told 451"},
 		{"bounce_to down", "what is kept from leaving goes to that mailbox, and would be deferred, or lost: name one that exists"},
-		{"bounce_to down", "automatic mail that must not leave has nowhere to go: it is lost, or stays with the server that wrote it"},
 		{"dns down", "senders cannot be checked: as long as that lasts, nobody is refused for SPF or DMARC, and who claims a domain\nwith forged = \"refuse\" is told 451"},
 	} {
 		if seen[l.state] {
