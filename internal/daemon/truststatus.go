@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"backstop/internal/batv"
@@ -40,6 +41,9 @@ func (d *Daemon) trustStatus(s *setup, st *Status) {
 				p.State, p.Since, p.Detail = "down", server.Since, server.LastError
 			}
 			st.DNS = append(st.DNS, p)
+		}
+		if dns.Turned > 0 && len(st.DNS) > 0 {
+			st.DNS[0].Detail = strings.TrimPrefix(fmt.Sprintf("%s, %d questions were turned away below domains that do not answer", st.DNS[0].Detail, dns.Turned), ", ")
 		}
 		if dns.Down && needsDNS(s.cfg) {
 			st.Wrong = append(st.Wrong, "no DNS server answers, so SPF, DKIM and DMARC cannot be asked: "+dns.LastError)
