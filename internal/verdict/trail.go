@@ -60,16 +60,7 @@ func describe(r Rule, c *evidence.Case) string {
 	case RecipientTag:
 		return describeTag(&c.Tag)
 	case RelayDenied:
-		if c.Leaves {
-			return "mail of our own servers goes to any domain"
-		}
-		if c.OurDomain == evidence.Unknown && !c.NoDomain {
-			return "nobody looked whether the domain is ours"
-		}
-		if c.OurDomain == evidence.Yes && c.To.Routed() {
-			return "domain is ours, but the local part names a way to another domain"
-		}
-		return choose(c.OurDomain == evidence.Yes, "domain is ours", "domain is not ours")
+		return describeDomain(c)
 	case NullSenderRecipients:
 		return nullSender(c)
 	case RecipientSyntax:
@@ -83,6 +74,25 @@ func describe(r Rule, c *evidence.Case) string {
 			return "not asked: nothing is delivered here"
 		}
 		return describeAnswer(c.Downstream)
+	}
+	return describeMessage(r, c)
+}
+
+func describeDomain(c *evidence.Case) string {
+	switch {
+	case c.Leaves:
+		return "mail of our own servers goes to any domain"
+	case c.OurDomain == evidence.Unknown && !c.NoDomain:
+		return "nobody looked whether the domain is ours"
+	case c.OurDomain == evidence.Yes && c.To.Routed():
+		return "domain is ours, but the local part names a way to another domain"
+	}
+	return choose(c.OurDomain == evidence.Yes, "domain is ours", "domain is not ours")
+}
+
+// describeMessage is describe for the rules about a message.
+func describeMessage(r Rule, c *evidence.Case) string {
+	switch r {
 	case MessageSize:
 		if c.Message.LongHead {
 			return "the header is too long"
