@@ -46,7 +46,7 @@ func TestOutOfStep(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := mailtest.NewMock(t, mailtest.Script{Extensions: c.offers, Rules: append(c.rules, mailtest.Rule{On: "DOT", Reply: "452 4.3.1 Full"})})
-			g := start(t, "[smtp]\n[[domain]]\nname = \"example.com\"\nrelay = \"smtp://"+m.Addr()+"\"\n")
+			g := start(t, "[smtp]\n[[domain]]\nname = \"example.com\"\nspf = \"off\"\ndmarc = \"off\"\nrelay = \"smtp://"+m.Addr()+"\"\n")
 			k := g.open(t)
 			if r := k.Ask(t, "RCPT TO:<bob@example.com>"); r.Code/100 == 5 {
 				t.Errorf("RCPT: %v", r)
@@ -64,7 +64,7 @@ func TestOutOfStep(t *testing.T) {
 func TestOutOfStepRecipients(t *testing.T) {
 	m := mailtest.NewMock(t, mailtest.Script{Users: []string{"ann", "bob"}})
 	m.On(mailtest.Rule{On: "RCPT", Times: 1, Reply: "250 2.1.5 Ok\n250 2.1.5 Ok"})
-	g := start(t, "[smtp]\n[[domain]]\nname = \"example.com\"\nrelay = \"smtp://"+m.Addr()+"\"\n")
+	g := start(t, "[smtp]\n[[domain]]\nname = \"example.com\"\nspf = \"off\"\ndmarc = \"off\"\nrelay = \"smtp://"+m.Addr()+"\"\n")
 	k := g.open(t)
 	k.Ask(t, "RCPT TO:<ann@example.com>")
 	if r := k.Ask(t, "RCPT TO:<nobody@example.com>"); r.Code/100 == 2 {

@@ -34,7 +34,7 @@ func (d *Daemon) openStore(cfg *config.Config) error {
 		if errors.Is(err, safefile.ErrLocked) {
 			return &hinted{fmt.Errorf("another backstop uses the state folder %s: %w", cfg.State, err), "stop it first, or give this one a folder of its own with state = or --state"}
 		}
-		return fmt.Errorf("the state folder %s cannot be used: %w", cfg.State, err)
+		return &hinted{fmt.Errorf("the state folder %s cannot be used: %w", cfg.State, err), "it needs room on a local disk, which `df` shows"}
 	}
 	d.store = store
 	return nil

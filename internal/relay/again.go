@@ -21,7 +21,10 @@ type sending func(ctx context.Context, pre []byte, body io.Reader) (smtp.Respons
 // ready comes to where the message can be sent; where it cannot, the answer says why. Nothing of the
 // message has left by then, so one that was kept back finds another connection.
 func (t *Transaction) ready(ctx context.Context, body io.Reader) (sending, evidence.Answer) {
-	if t.kept && t.accepted > 0 && (t.p == nil || !t.p.c.Idle()) {
+	binary := t.env.Params.Body == smtp.BodyBinaryMIME
+	t.kept = t.kept && !binary // which goes by BDAT alone
+	anew := t.kept && t.accepted > 0 && (t.p == nil || !t.p.c.Idle())
+	if anew {
 		if a, ok := t.again(ctx); !ok {
 			return nil, a
 		}
@@ -31,10 +34,11 @@ func (t *Transaction) ready(ctx context.Context, body io.Reader) (sending, evide
 			return nil, t.gone(evidence.StepData)
 		}
 		c := t.p.c
-		if c.Capabilities().Chunking && (t.env.Params.Body == smtp.BodyBinaryMIME || whole(body)) {
+		if !anew && c.Capabilities().Chunking && (binary || whole(body)) {
 			return c.SendBDAT, evidence.Answer{}
 		}
-		// A long message in chunks would wait for an answer after each of them.
+		// A long message in chunks would wait for an answer after each of them. And one that follows RCPT at once,
+		// as after a new beginning, asks first: an answer too many to MAIL or RCPT may be on its way still, and is no 354.
 		a, ok := t.askData(ctx)
 		if ok {
 			return c.SendData, a

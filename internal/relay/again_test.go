@@ -37,13 +37,19 @@ var some = mailtest.Script{Users: []string{"ann", "bob"}}
 func TestKept(t *testing.T) {
 	for name, letter := range letters {
 		for what, leave := range map[string]func(*mailtest.Mock){
-			"stays":          func(*mailtest.Mock) {},
-			"hung up":        func(m *mailtest.Mock) { m.Hangup(); m.WaitIdle(t) },
-			"hangs up":       func(m *mailtest.Mock) { m.On(mailtest.Rule{On: "DATA", Hangup: true, Times: 1}) },
-			"says 421":       func(m *mailtest.Mock) { m.On(mailtest.Rule{On: "DATA", Reply: "421 4.4.2 Too late", Hangup: true, Times: 1}) },
-			"said 421":       func(m *mailtest.Mock) { m.On(mailtest.Rule{On: "DATA", Reply: "421 4.4.2 Too late", Times: 1}) },
-			"was restarted":  func(m *mailtest.Mock) { m.Down(); m.Up() },
-			"has a new name": func(m *mailtest.Mock) { m.Hangup(); m.WaitIdle(t); m.Change(func(s *mailtest.Script) { s.Banner = "220 other" }) },
+			"stays":    func(*mailtest.Mock) {},
+			"hung up":  func(m *mailtest.Mock) { m.Hangup(); m.WaitIdle(t) },
+			"hangs up": func(m *mailtest.Mock) { m.On(mailtest.Rule{On: "DATA", Hangup: true, Times: 1}) },
+			"says 421": func(m *mailtest.Mock) {
+				m.On(mailtest.Rule{On: "DATA", Reply: "421 4.4.2 Too late", Hangup: true, Times: 1})
+			},
+			"said 421":      func(m *mailtest.Mock) { m.On(mailtest.Rule{On: "DATA", Reply: "421 4.4.2 Too late", Times: 1}) },
+			"was restarted": func(m *mailtest.Mock) { m.Down(); m.Up() },
+			"has a new name": func(m *mailtest.Mock) {
+				m.Hangup()
+				m.WaitIdle(t)
+				m.Change(func(s *mailtest.Script) { s.Banner = "220 other" })
+			},
 		} {
 			m := mailtest.NewMock(t, some)
 			d := down(t, m, "", nil)

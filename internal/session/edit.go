@@ -27,17 +27,15 @@ func (s *Session) edit(m *holding) []byte {
 	if m.err != nil {
 		return nil
 	}
-	var b []byte
+	b := s.received() // on top, where a trace is read from; what follows is of the same hop
 	if s.c.SPF.Result != evidence.NotChecked || s.c.DMARC.Result != evidence.NotChecked {
 		b = authres.Append(b, s.e.Hostname, authres.Fields{SPF: s.c.SPF, From: s.c.From, Helo: s.c.Client.Helo, DKIM: s.sigs, DMARC: s.c.DMARC})
 	}
 	if field, ok := seal.Origin(s.e.ring(), s.proof(), s.c.From.Address, s.e.Now()); ok {
 		b = append(b, field...)
 	}
-	b = s.appendMark(b)
-	b = append(b, s.received()...)
 	m.rewrite(s.inbound)
-	return b
+	return s.appendMark(b)
 }
 
 // appendMark says of an incoming bounce what was found.
@@ -92,9 +90,9 @@ func (s *Session) editOut(m *holding) []byte {
 		}
 		return nil, false
 	})
-	var b []byte
+	b := s.received()
 	if !in {
-		b = s.sign(m)
+		b = append(b, s.sign(m)...)
 	}
 	if s.c.Bounce.Redirected {
 		b = append(appendSafe(append(b, redirectedName+": unproven; for="...), strings.Join(s.unproven, ", ")), "\r\n"...)
@@ -102,7 +100,7 @@ func (s *Session) editOut(m *holding) []byte {
 	if sealed {
 		b = append(b, field...)
 	}
-	return append(b, s.received()...)
+	return b
 }
 
 // sign makes the DKIM signatures of the domain in the header From, which is the one they align with.

@@ -12,7 +12,7 @@ import (
 // only when there is one, so that nobody learns of a blind copy (RFC 5321, 7.2).
 func (s *Session) received() []byte {
 	c := &s.c.Client
-	b := make([]byte, 0, 512)
+	b := make([]byte, 0, 1024) // what else we write stands behind it
 	b = append(b, "Received: from "...)
 	b = appendSafe(b, c.Helo)
 	b = append(appendOrigin(b, c), "\r\n\tby "...)

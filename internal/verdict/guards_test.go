@@ -139,7 +139,7 @@ func TestUnknownIsNeverPermanent(t *testing.T) {
 // TestWhatLeavesIsOurs: nobody doubts our own servers by SPF, DMARC, tags or claims, nor asks.
 func TestWhatLeavesIsOurs(t *testing.T) {
 	eachMany(t, func(t *rapid.T) {
-		c, v := decided(t, func(c *evidence.Case) { c.Leaves, c.SenderPolicy = true, evidence.Policy{} })
+		c, v := decided(t, func(c *evidence.Case) { c.Leaves, c.NotListed, c.SenderPolicy = true, false, evidence.Policy{} })
 		watched, _ := v.Watched()
 		for _, r := range []verdict.Rule{verdict.SenderForged, verdict.SenderSPF, verdict.RecipientTag, verdict.BounceNotOurs, verdict.DMARC, verdict.RelayDenied} {
 			if r == v.Rule || r == watched && watched != 0 {

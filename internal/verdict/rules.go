@@ -208,6 +208,10 @@ func (r Rules) senderForged(c *evidence.Case) finding {
 
 func (r Rules) relayDenied(c *evidence.Case) finding {
 	switch {
+	case c.Leaves && c.NotListed: // a door that should have closed at the connection
+		f := refuse(replyNotListed)
+		f.always = true
+		return f
 	case c.NoDomain, c.Leaves:
 		return finding{}
 	case c.OurDomain == evidence.Yes && c.To.Routed():

@@ -80,6 +80,8 @@ func describe(r Rule, c *evidence.Case) string {
 
 func describeDomain(c *evidence.Case) string {
 	switch {
+	case c.Leaves && c.NotListed:
+		return "not among the clients of [outbound]"
 	case c.Leaves:
 		return "mail of our own servers goes to any domain"
 	case c.OurDomain == evidence.Unknown && !c.NoDomain:

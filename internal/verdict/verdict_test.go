@@ -126,7 +126,7 @@ var permanent = map[verdict.Rule]func(*evidence.Case) bool{
 	verdict.BounceUnproven:  func(c *evidence.Case) bool { return c.Leaves && unproven(c) && c.Bounce.BounceTo.IsZero() },
 	verdict.DMARC:           wantsRejection,
 	verdict.EarlyTalker:     func(c *evidence.Case) bool { return c.Early },
-	verdict.RelayDenied:     func(c *evidence.Case) bool { return c.OurDomain == evidence.No },
+	verdict.RelayDenied:     func(c *evidence.Case) bool { return c.OurDomain == evidence.No || c.Leaves && c.NotListed },
 	verdict.RecipientSyntax: func(c *evidence.Case) bool { return c.NoDomain },
 	verdict.RecipientMissing: func(c *evidence.Case) bool {
 		said := c.Downstream.Outcome == evidence.OutcomeRefused && c.Downstream.Step == evidence.StepRcpt && c.Downstream.NoSuchUser
