@@ -8,6 +8,9 @@
 //	l = listen.Limit(l, total, refuse)
 //	l = listen.Proxy(l, trusted)
 //
+// A door whose protocol has no server of its own hands its connections to a
+// Loop, which accepts, counts and drains them. (SMTP has one: smtp.Server.)
+//
 // # Limits
 //
 // A network that is trusted to send a PROXY header must send one: the protocol
