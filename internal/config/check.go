@@ -35,6 +35,7 @@ func (c *Config) finish(d *decoder) {
 	}
 	c.checkPostmaster(d)
 	c.checkListeners(d)
+	c.checkDoors(d)
 	c.checkOutbound(d)
 	c.checkSRS(d)
 	if _, written := d.places["domain"]; !written {
@@ -174,9 +175,6 @@ func (c *Config) checkPostmaster(d *decoder) {
 }
 
 func (c *Config) checkListeners(d *decoder) {
-	if at := d.places["smtp.listen"]; len(c.SMTP.Listen) == 0 && at.line > 0 && len(d.problems) == 0 {
-		d.fail(at, `write listen = [":25"]`, "listen: there is no listener, so no mail could come")
-	}
 	if l := c.Panel.Listen; l.Network != "" && l.Network != "unix" && l.Network != "systemd" && !loopback(l.Address) {
 		d.warn(d.places["panel.listen"], "there is no password yet: listen on 127.0.0.1, or keep strangers out by other means", "listen: everybody who reaches %s can read the metrics", l)
 	}

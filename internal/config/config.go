@@ -35,8 +35,12 @@ type Config struct {
 	Domains []Domain
 	Routes  *route.Table // the same domains, by name and alias
 
-	Outbound *Outbound // nil: there is no such door
-	SRS      SRS
+	Outbound  *Outbound // nil: there is no such door
+	Milter    Milter
+	Policy    Policy
+	Socketmap Socketmap
+	TCPTable  TCPTable
+	SRS       SRS
 
 	places map[string]position // of keys that are looked at more closely by those who use them
 
@@ -122,9 +126,10 @@ type Cache struct {
 	Size int // answers
 }
 
-// Panel serves metrics and health.
+// Panel serves metrics, health and look-ups.
 type Panel struct {
-	Listen listen.Spec // the zero Spec: not served
+	Listen        listen.Spec    // the zero Spec: not served
+	LookupClients []netip.Prefix // who may ask whether a recipient exists
 }
 
 // Domain is one domain that is ours, with its sources resolved.

@@ -16,8 +16,6 @@ type key struct {
 	doc      string
 	required bool
 	example  string // of a required key
-	// later marks a section whose feature this version does not have: it is checked and then refused.
-	later bool
 	// hidden leaves a second name for another key out of the reference.
 	hidden bool
 	set    setter
@@ -41,7 +39,6 @@ type decoder struct {
 	where    string // the section just now, as in messages: "[smtp]"
 	key      string // the key just now
 	root     []key
-	dry      bool // in a section of a later version: no file is opened
 	problems []Problem
 	warnings []Problem
 
@@ -126,12 +123,6 @@ func (d *decoder) given(f *field, k *key) {
 	switch {
 	case k.set != nil:
 		k.set(d, f.value)
-	case k.later:
-		dry := d.dry
-		d.dry = true
-		d.notYet(f.at, heading(k))
-		d.table(f.value, heading(k), k.keys)
-		d.dry = dry
 	default:
 		d.table(f.value, heading(k), k.keys)
 	}
@@ -141,7 +132,7 @@ func (d *decoder) absent(n *node, k *key) {
 	switch {
 	case k.required:
 		d.fail(n.at, "write "+k.name+" = "+k.example, "%s has no %s", d.where, k.name)
-	case k.set == nil && !k.later:
+	case k.set == nil:
 		d.table(&node{at: n.at}, heading(k), k.keys)
 	case k.def != "":
 		k.set(d, defaultValue(k))
@@ -214,7 +205,7 @@ func (d *decoder) home(name string, section bool) string {
 	}
 	for i := range d.root {
 		k := &d.root[i]
-		if !k.later && holds(k.keys, name, section) {
+		if holds(k.keys, name, section) {
 			return heading(k)
 		}
 		for _, p := range k.parts {

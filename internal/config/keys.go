@@ -24,14 +24,15 @@ func (c *Config) keys(d *decoder) []key {
 		{name: "smtp", keys: c.SMTP.keys(d), doc: "The MX front."},
 		{name: "relay", keys: c.Relay.keys(), doc: "What holds for every downstream; which one a domain has stands in `[[domain]]`."},
 		{name: "cache", keys: c.Cache.keys(d), doc: "What is remembered about recipients."},
-		{name: "panel", keys: c.Panel.keys(d), doc: "The HTTP listener: `/metrics` and `/healthz`."},
+		{name: "panel", keys: c.Panel.keys(d), doc: "The HTTP listener: `/metrics`, `/healthz` and `/api/v1/lookup`."},
 		{name: "dns", keys: dnsKeys(&c.DNS), doc: "Name resolution, for SPF, DKIM and DMARC."},
 		{name: "outbound", set: takeOutbound(&c.Outbound), parts: []variant{{"[outbound]", "", (&outboundDraft{}).keys()}},
 			doc: "Mail that leaves your own servers: taken from them, tagged, sealed and signed as its domain says, and handed through to the MTA that delivers. Bounces that would go to somebody who is not proven to have written do not leave. Without this section there is no such door."},
 		{name: "srs", keys: c.SRS.keys(d), doc: "Addresses that a forwarder of yours behind this gateway (postsrsd) rewrote, to which bounces come."},
-		{name: "milter", later: true, keys: milterKeys(), doc: "The same decisions for Sendmail and Postfix as a milter."},
-		{name: "policy", later: true, keys: listenerKeys(), doc: "The same decisions for Postfix as a policy service."},
-		{name: "socketmap", later: true, keys: listenerKeys(), doc: "The recipients for Postfix as a socketmap."},
+		{name: "milter", keys: c.Milter.keys(d), doc: "The same decisions for Sendmail and Postfix as a milter (protocol 2 to 6). Where one of the doors beside an MTA is open and `[smtp]` names no listener, none is opened there: the MTA has port 25."},
+		{name: "policy", keys: c.Policy.keys(d), doc: "The same decisions for Postfix as a policy service: about clients, senders and recipients; messages it does not see."},
+		{name: "socketmap", keys: c.Socketmap.keys(d), doc: "Recipients, and senders with tags, for Postfix (and Sendmail) as socketmaps."},
+		{name: "tcp_table", keys: c.TCPTable.keys(d), doc: "One of the maps of `[socketmap]` in Postfix's older protocol."},
 		{name: "source", set: takeSources, parts: sourceVariants(), doc: "Recipient sources with a name. `[source.NAME]` is used by writing NAME among the `recipients` of a domain."},
 		{name: "domain", set: takeDomains, parts: []variant{{"[[domain]]", "", (&domainDraft{}).keys()}}, doc: "A domain that is yours. There may be any number, each in a section of its own."},
 	}
@@ -145,5 +146,7 @@ func (p *Panel) keys(d *decoder) []key {
 	return []key{
 		{name: "listen", def: `""`, set: d.marked("panel.listen", socket(&p.Listen)),
 			doc: "Where to listen, as in `[smtp]`. `\"127.0.0.1:8025\"` is usual; there is no password yet, so keep it from strangers. `\"\"` is off."},
+		{name: "lookup_clients", def: loopbackOnly, set: networks(&p.LookupClients, "everybody can ask who exists"),
+			doc: "Networks that may ask `/api/v1/lookup` who exists: your MTA, your panel. Who comes by a unix socket may."},
 	}
 }

@@ -3,7 +3,7 @@ package config
 import "strings"
 
 // Reference describes every key in Markdown, section by section: its default,
-// what it is, and why one would change it. Keys of later versions are left out.
+// what it is, and why one would change it.
 func Reference() string {
 	var b strings.Builder
 	d := &decoder{}
@@ -16,7 +16,7 @@ func Reference() string {
 }
 
 func writeSection(b *strings.Builder, k *key, path string) {
-	if k.later || !k.isSection() {
+	if !k.isSection() {
 		return
 	}
 	switch {

@@ -34,7 +34,7 @@ func TestEveryKeyIsDescribed(t *testing.T) {
 	var walk func(path string, keys []key)
 	walk = func(path string, keys []key) {
 		for _, k := range keys {
-			if k.later || k.hidden {
+			if k.hidden {
 				continue
 			}
 			if k.doc == "" || !k.isSection() && !k.required && k.def == "" && k.unset == "" {

@@ -229,9 +229,11 @@ func socket(dst *listen.Spec) setter {
 	}
 }
 
-func (d *decoder) socket(n *node) (listen.Spec, bool) {
-	s, ok := one(d, n, listen.Parse)
-	if !ok || d.dry {
+func (d *decoder) socket(n *node) (listen.Spec, bool) { return d.socketAs(n, listen.Parse) }
+
+func (d *decoder) socketAs(n *node, parse func(string) (listen.Spec, error)) (listen.Spec, bool) {
+	s, ok := one(d, n, parse)
+	if !ok {
 		return s, ok
 	}
 	if s.Network != "systemd" && !strings.HasSuffix(s.Address, ":0") {
@@ -299,7 +301,7 @@ const maxSecret = 64 << 10
 func secretFile(dst *Secret) setter {
 	return func(d *decoder, n *node) {
 		path, ok := one(d, n, someText)
-		if !ok || d.dry {
+		if !ok {
 			return
 		}
 		data, ok := d.readSecret(n, path, "make it, with the secret on one line and nothing else; the daemon's user must be able to read it")

@@ -1,0 +1,68 @@
+package config
+
+import (
+	"strings"
+	"testing"
+
+	"backstop/internal/listen"
+)
+
+const oneDomain = "[[domain]]\nname = \"example.com\"\nrelay = \"smtp://store.example.com\"\n"
+
+func TestMilterSockets(t *testing.T) {
+	for text, want := range map[string]listen.Spec{
+		"inet:127.0.0.1:8891":         {Network: "tcp4", Address: "127.0.0.1:8891"},
+		"inet:8891@127.0.0.1":         {Network: "tcp4", Address: "127.0.0.1:8891"},
+		"inet:8891@localhost":         {Network: "tcp4", Address: "localhost:8891"},
+		"inet6:[::1]:8891":            {Network: "tcp6", Address: "[::1]:8891"},
+		"inet6:8891@[::1]":            {Network: "tcp6", Address: "[::1]:8891"},
+		"inet6:8891@localhost":        {Network: "tcp6", Address: "localhost:8891"},
+		"127.0.0.1:8891":              {Network: "tcp4", Address: "127.0.0.1:8891"},
+		"unix:/run/m.sock":            {Network: "unix", Address: "/run/m.sock", Mode: 0o660},
+		"local:/run/m.sock?mode=0666": {Network: "unix", Address: "/run/m.sock", Mode: 0o666},
+		"systemd:milter":              {Network: "systemd", Address: "milter"},
+	} {
+		c, err := Parse("x.toml", []byte("[milter]\nlisten = \""+text+"\"\n"+oneDomain))
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+		} else if c.Milter.Listen != want {
+			t.Errorf("%s: is %#v, should be %#v", text, c.Milter.Listen, want)
+		}
+	}
+}
+
+// TestBesideAnMTA: where a door beside an MTA is open, port 25 is the MTA's, unless it is written that it is ours.
+func TestBesideAnMTA(t *testing.T) {
+	for text, listeners := range map[string]int{
+		"":                                       1,
+		"[panel]\nlisten = \"127.0.0.1:8025\"\n": 1,
+		"[milter]\nlisten = \"inet:127.0.0.1:8891\"\n":                         0,
+		"[policy]\nlisten = \"127.0.0.1:10040\"\n":                             0,
+		"[socketmap]\nlisten = \"127.0.0.1:10041\"\n":                          0,
+		"[tcp_table]\nlisten = \"127.0.0.1:10042\"\n":                          0,
+		"[smtp]\nlisten = []\n[policy]\nlisten = \"127.0.0.1:10040\"\n":        0,
+		"[smtp]\nlisten = [\":25\"]\n[policy]\nlisten = \"127.0.0.1:10040\"\n": 1,
+	} {
+		c, err := Parse("x.toml", []byte(text+oneDomain))
+		if err != nil {
+			t.Errorf("%q: %v", text, err)
+		} else if len(c.SMTP.Listen) != listeners {
+			t.Errorf("%q: %d listeners for SMTP, %d are right", text, len(c.SMTP.Listen), listeners)
+		}
+	}
+}
+
+func TestOpenDoorsAreWarnedOf(t *testing.T) {
+	c, err := Parse("x.toml", []byte("[policy]\nlisten = \":10040\"\n[socketmap]\nlisten = \"10.0.0.1:10041\"\n[milter]\ninternal = [\"::/0\"]\n"+oneDomain))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, w := range c.Warnings {
+		all = append(all, w.Message)
+	}
+	said := strings.Join(all, "\n")
+	if strings.Count(said, "nobody logs in") != 1 || !strings.Contains(said, "is everybody") {
+		t.Errorf("the warnings are:\n%s", said)
+	}
+}
