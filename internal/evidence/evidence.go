@@ -62,6 +62,10 @@ const NumDoors = int(doors)
 // the downstream's own answer to RCPT can be part of the evidence.
 func (d Door) Delivers() bool { return d == DoorSMTP || d == DoorOutbound }
 
+// Beside says that this door stands beside an MTA that takes the mail: it may serve domains of which
+// nothing is known here, and decides about those alone.
+func (d Door) Beside() bool { return d == DoorMilter || d == DoorPolicy || d == DoorHTTP }
+
 // Mode says whether our own rules refuse or only watch.
 type Mode uint8
 

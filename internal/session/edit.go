@@ -18,23 +18,23 @@ import (
 // bounceName is the field in which an incoming bounce is marked.
 const bounceName = "Backstop-Bounce"
 
-// edit takes fields out of the message that only this gateway may write, and returns those that it writes.
-func (s *Session) edit(m *holding) []byte {
+// edit takes fields out of the message that only this gateway may write, and appends those that it writes to the
+// trace of this hop, if it leaves one: that stands on top, where a trace is read from. changes may be nil.
+func (s *Session) edit(b []byte, m *holding, changes *Changes) []byte {
 	if s.c.Leaves {
-		return s.editOut(m)
+		return s.editOut(b, m, changes)
 	}
 	s.authenticate(m)
 	if m.err != nil {
 		return nil
 	}
-	b := s.received() // on top, where a trace is read from; what follows is of the same hop
 	if s.c.SPF.Result != evidence.NotChecked || s.c.DMARC.Result != evidence.NotChecked {
 		b = authres.Append(b, s.e.Hostname, authres.Fields{SPF: s.c.SPF, From: s.c.From, Helo: s.c.Client.Helo, DKIM: s.sigs, DMARC: s.c.DMARC})
 	}
 	if field, ok := seal.Origin(s.e.ring(), s.proof(), s.c.From.Address, s.e.Now()); ok {
 		b = append(b, field...)
 	}
-	m.rewrite(s.inbound)
+	m.rewrite(s.inbound, changes)
 	return s.appendMark(b)
 }
 
@@ -74,7 +74,7 @@ const redirectedName = "Backstop-Redirected"
 func cameIn(header []byte) bool { return len(seal.Values(header, seal.OriginName)) > 0 }
 
 // editOut seals and signs what leaves, where its sender is ours.
-func (s *Session) editOut(m *holding) []byte {
+func (s *Session) editOut(b []byte, m *holding, changes *Changes) []byte {
 	from := s.c.From
 	end, _ := m.header()
 	in := cameIn(m.mem[:end])
@@ -89,8 +89,7 @@ func (s *Session) editOut(m *holding) []byte {
 			return nil, true
 		}
 		return nil, false
-	})
-	b := s.received()
+	}, changes)
 	if !in {
 		b = append(b, s.sign(m)...)
 	}
@@ -171,13 +170,15 @@ func named(f []byte, name string) bool {
 	return bytes.HasPrefix(bytes.TrimLeft(f[len(name):], " \t\r\n"), []byte(":"))
 }
 
-// rewrite changes the header in memory, field by field; most messages have nothing to change.
-func (h *holding) rewrite(change func(field []byte) (instead []byte, out bool)) {
+// rewrite changes the header in memory, field by field; most messages have nothing to change. changes, where it is not
+// nil, hears of each.
+func (h *holding) rewrite(change func(field []byte) (instead []byte, out bool), changes *Changes) {
 	end, _ := h.header()
 	var b []byte // the new header, once it differs
 	at := 0
 	for f := range fields(h.mem[:end]) {
 		instead, out := change(f)
+		changes.note(f, instead, out)
 		if out && b == nil {
 			b = append(make([]byte, 0, len(h.mem)), h.mem[:at]...)
 		}
@@ -266,7 +267,7 @@ func (s *Session) remember(m *holding) {
 		if !s.passedOn && s.e.owner(s.c.From.Domain()) != nil {
 			s.e.Record.Note(record.Sent, id, s.bare(s.c.From.Address))
 		}
-	case s.e.Outbound != nil:
+	case s.e.Sends:
 		s.hear(id, m.mem[:end])
 	}
 }

@@ -85,15 +85,17 @@ type Config struct {
 	MaxMessageSize int64        // octets; 0: no limit
 	Postmaster     mail.Address // where <postmaster> without a domain goes; zero: nowhere
 	Blocked        func(netip.Addr) bool
-	Policies       Policies            // nil: no file says who may send
-	Auth           Authenticator       // nil: nobody asks who sent a message
-	Keys           func() keyring.Ring // of tags and seals; nil: there are none
-	SRS            *srs.Rewriter       // nil: SRS addresses are addresses like others
-	SRSDomains     []string            // where they stand; empty: in all domains of ours
-	SRSReverse     bool                // bounces to them are turned back here, and leave
-	Outbound       *Outbound           // nil: there is no outbound door
-	Record         *record.Record      // which mail was seen; nil: nobody remembers
-	Tally          *tally.Tally        // nil: bounces are not counted for the report
+	Policies       Policies              // nil: no file says who may send
+	Auth           Authenticator         // nil: nobody asks who sent a message
+	Keys           func() keyring.Ring   // of tags and seals; nil: there are none
+	SRS            *srs.Rewriter         // nil: SRS addresses are addresses like others
+	SRSDomains     []string              // where they stand; empty: in all domains of ours
+	SRSReverse     bool                  // bounces to them are turned back here, and leave
+	Outbound       *Outbound             // nil: there is no outbound door
+	Internal       func(netip.Addr) bool // whose mail is ours at the doors beside an MTA; nil: nobody's
+	Sends          bool                  // mail leaves through a door beside an MTA too
+	Record         *record.Record        // which mail was seen; nil: nobody remembers
+	Tally          *tally.Tally          // nil: bounces are not counted for the report
 	// Redirected is told what became of a message that was to go to a mailbox of bounce_to; nil: nobody is.
 	Redirected func(to mail.Address, a evidence.Answer, taken bool)
 	Spool      string           // folder for what is too long to be held in memory; "": the system's
@@ -111,7 +113,9 @@ type Engine struct {
 	// back is for bounces that are turned back to strangers. The four digits of an SRS address can be guessed, and
 	// whoever did would have a relay: such a bounce must prove what it answers as all others, and in every mode.
 	back Domain
-	kept map[string]bool // keys of the mailboxes of bounce_to, of all domains
+	// beside is for recipients whose domain the MTA serves and nobody here knows: nothing of theirs is judged.
+	beside Domain
+	kept   map[string]bool // keys of the mailboxes of bounce_to, of all domains
 }
 
 // New makes an engine.
@@ -122,13 +126,14 @@ func New(c Config) *Engine {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	e := &Engine{Config: c, kept: map[string]bool{}}
+	e := &Engine{Config: c, kept: map[string]bool{}, beside: Domain{Route: &route.Domain{}, Mode: c.Mode}}
 	for _, d := range c.Domains {
 		if !d.BounceTo.IsZero() {
 			e.kept[d.BounceTo.Key()] = true
 		}
 	}
 	if out := c.Outbound; out != nil {
+		e.Sends = true
 		e.out = Domain{Route: &route.Domain{Relay: out.Route}, Relay: out.Relay, Mode: c.Mode}
 		e.back = e.out
 		e.back.Mode, e.back.Guards.Bounces = evidence.Enforce, evidence.JudgeEnforce

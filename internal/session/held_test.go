@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -119,14 +120,20 @@ func TestRewrite(t *testing.T) {
 	const text = "X: 1\r\nBackstop-Origin: v=1\r\n more\r\nY: 2\r\nbackstop-bounce : proven\r\nBackstop-Seal: v=1; k=3; t=17; h=0a\r\n\r\nBackstop-Origin: body\r\n"
 	s := alone(t, evidence.Client{})
 	m := &holding{mem: []byte(text), whole: true}
-	m.rewrite(s.inbound)
+	var c Changes
+	m.rewrite(s.inbound, &c)
 	want := "X: 1\r\nY: 2\r\nBackstop-Foreign-Seal: v=1; k=3; t=17; h=0a\r\n\r\nBackstop-Origin: body\r\n"
 	if string(m.mem) != want {
 		t.Errorf("got %q", m.mem)
 	}
+	edits := []FieldEdit{{"Backstop-Origin", 1}, {"backstop-bounce", 1}, {"Backstop-Seal", 1}}
+	fields := []Field{{"Backstop-Foreign-Seal", " v=1; k=3; t=17; h=0a"}}
+	if !slices.Equal(c.Edits, edits) || !slices.Equal(c.Fields, fields) {
+		t.Errorf("an MTA is told %v and %v", c.Edits, c.Fields)
+	}
 	plain := []byte("X: 1\r\n\r\nbody")
 	m = &holding{mem: plain, whole: true}
-	m.rewrite(s.inbound)
+	m.rewrite(s.inbound, nil)
 	if &m.mem[0] != &plain[0] {
 		t.Error("a message with nothing to change was copied")
 	}

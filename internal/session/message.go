@@ -3,6 +3,7 @@ package session
 import (
 	"errors"
 	"io"
+	"time"
 
 	"backstop/internal/evidence"
 	"backstop/internal/mail"
@@ -37,6 +38,11 @@ func (s *Session) Message(body io.Reader) verdict.Verdict {
 	if !positive(v) {
 		s.tx.Abort()
 	}
+	return s.decided(m, v, start)
+}
+
+// decided writes down what became of a message.
+func (s *Session) decided(m *holding, v verdict.Verdict, start time.Time) verdict.Verdict {
 	s.note(m, v)
 	s.notice = notice{}          // it is made of the message's own octets
 	for _, to := range s.rcpts { // one line a recipient: that is what an operator searches for
@@ -108,12 +114,19 @@ func (s *Session) gone(m *holding) (verdict.Verdict, bool) {
 	case s.c.Message.Fault != evidence.NoFault || s.c.Message.TooBig:
 		return verdict.Verdict{}, false
 	case m.ours:
-		s.tx.Abort()
+		s.abort()
 		s.c.Final = evidence.Answer{} // it was not asked
 		s.e.Logger.Error(m.err.Error(), "id", s.id.String(), "octets", s.c.Message.Size)
 		return s.Internal(), true
 	}
 	return s.lost(m.err), true
+}
+
+// abort lets the downstream forget the transaction, where there is one.
+func (s *Session) abort() {
+	if s.tx != nil {
+		s.tx.Abort()
+	}
 }
 
 // strayField is the field that the first line of a message belongs to which begins with a blank. Else it would go on
@@ -124,7 +137,7 @@ const strayField = "Backstop-Stray: the message begins with\r\n"
 func (s *Session) handOn(m *holding) {
 	var pre []byte
 	if m.err == nil {
-		pre = s.edit(m)
+		pre = s.edit(s.received(), m, nil)
 	}
 	if m.err != nil { // found while it was held: the downstream has nothing of it, and gone says what becomes of it
 		if s.fault(m.err); s.c.Message.Fault == evidence.NoFault && !s.c.Message.TooBig {
@@ -148,7 +161,7 @@ func (s *Session) handOn(m *holding) {
 // lost is a message whose sender went away or gave up: nobody hears the reply,
 // nothing was decided, and the operator who looks for the mail finds why it is not there.
 func (s *Session) lost(err error) verdict.Verdict {
-	s.tx.Abort()
+	s.abort()
 	s.e.Logger.Info("the message was not finished by its sender", "id", s.id.String(), "client", s.c.Client.Addr.String(),
 		"from", s.c.From.String(), "recipients", len(s.rcpts), "octets", s.c.Message.Size, "error", err.Error())
 	return s.finish(verdict.Internal())

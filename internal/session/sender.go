@@ -23,6 +23,8 @@ func (s *Session) claim() (*Domain, evidence.Claim) {
 		c.Exempt, c.Vouched = "login", true
 	case out != nil && out.Allowed(s.c.Client.Addr):
 		c.Exempt, c.Vouched = "[outbound] clients", true
+	case s.c.Door.Beside() && s.e.Internal != nil && s.e.Internal(s.c.Client.Addr):
+		c.Exempt, c.Vouched = "[milter] internal", true
 	}
 	from := s.c.From
 	if from.IsNull() {
@@ -79,7 +81,7 @@ func (s *Session) untag(a mail.Address) (look, hand mail.Address) {
 // all other mail to strangers would be relayed on the word of an address.
 func (s *Session) turnsBack() bool {
 	t := &s.c.Tag
-	return s.e.SRSReverse && t.SRS && t.Standing == evidence.TagValid && s.c.From.IsNull() && s.e.owner(t.Address.Domain()) == nil
+	return s.e.SRSReverse && !s.c.Door.Beside() && t.SRS && t.Standing == evidence.TagValid && s.c.From.IsNull() && s.e.owner(t.Address.Domain()) == nil
 }
 
 // hasKey says whether we have, or had, the key with this number.
@@ -116,14 +118,31 @@ func (s *Session) bare(a mail.Address) mail.Address {
 
 // tagged is the sender as it leaves: with a tag, where the domain wants one.
 func (s *Session) tagged() mail.ReversePath {
-	from := s.c.From
-	if !s.c.Leaves || from.IsNull() {
-		return from
+	if !s.c.Leaves || s.c.From.IsNull() {
+		return s.c.From
 	}
-	d := s.e.domain(from.Address)
-	if d == nil || d.Guards.Tags == evidence.TagOff {
-		return from
-	}
-	a, _ := batv.Sign(s.e.ring(), from.Address, s.e.Now())
+	a, _ := s.e.Sign(s.c.From.Address)
 	return mail.ReversePath{Address: a}
+}
+
+// Sign is a sender with his tag. False: he has none to get, or has one already, and stays as he is.
+func (e *Engine) Sign(a mail.Address) (mail.Address, bool) {
+	d := e.domain(a)
+	if d == nil || d.Guards.Tags == evidence.TagOff {
+		return a, false
+	}
+	signed, how := batv.Sign(e.ring(), a, e.Now())
+	return signed, how == batv.Signed
+}
+
+// Untag is a recipient without a tag of ours, as the store knows him. False: he bears none, and stays as he is.
+func (e *Engine) Untag(a mail.Address) (mail.Address, bool) {
+	d := e.domain(a)
+	if d == nil || !strings.Contains(a.LocalKey(), "=") {
+		return a, false
+	}
+	s := Session{e: e}
+	s.c.Guards = d.Guards
+	_, hand := s.untag(a)
+	return hand, hand.Key() != a.Key()
 }

@@ -63,6 +63,12 @@ func (s *Session) Helo(name, protocol string, tls bool) verdict.Verdict {
 	return s.decideNow()
 }
 
+// Login says who authenticated, "" for nobody, of the transactions that follow.
+func (s *Session) Login(name string) { s.c.Client.Login = name }
+
+// Outward says whether the mail of the transactions that follow leaves, at a door through which both kinds go.
+func (s *Session) Outward(leaves bool) { s.c.Leaves = leaves }
+
 // Mail opens a transaction.
 func (s *Session) Mail(from mail.ReversePath, p smtp.MailParams) verdict.Verdict {
 	s.Reset()
@@ -160,12 +166,20 @@ func (s *Session) beginRcpt(to mail.Address) recipient {
 	s.c.OurDomain, s.c.Mode = evidence.No, s.e.Mode
 	s.c.MustAccept, s.c.OtherRoute = false, evidence.No
 	s.c.Tag, s.c.Guards = evidence.Tag{}, evidence.Guards{}
-	if s.c.Leaves {
+	r := recipient{d: s.e.domain(ask), look: ask, hand: ask}
+	switch {
+	case s.c.Leaves && (r.d == nil || s.c.Door.Delivers()):
 		s.c.Directory = evidence.Directory{Standing: evidence.Exists, Source: "outbound"} // only he to whom it goes can say
 		return recipient{s.e.leaving(), ask, ask}
-	}
-	r := recipient{d: s.e.domain(ask), look: ask, hand: ask}
-	if r.d != nil {
+	case s.c.Leaves: // from user to user of ours, and no downstream that could say no
+		s.c.OurDomain, s.c.Mode = evidence.Yes, r.d.Mode
+		r.look, r.hand = s.untag(ask)
+		s.c.MustAccept = r.look.IsPostmaster() || r.look.IsAbuse()
+	case r.d == nil && s.c.Door.Beside():
+		r.d = &s.e.beside
+		s.c.Directory = evidence.Directory{Standing: evidence.Exists, Source: "the MTA"}
+		s.c.OtherRoute = s.otherRoute(r.d)
+	case r.d != nil:
 		s.c.OurDomain, s.c.Mode, s.c.Guards = evidence.Yes, r.d.Mode, s.guards(r.d)
 		if r.look, r.hand = s.untag(ask); s.turnsBack() {
 			r = recipient{&s.e.back, s.c.Tag.Address, s.c.Tag.Address}
@@ -177,6 +191,16 @@ func (s *Session) beginRcpt(to mail.Address) recipient {
 		s.c.OtherRoute = s.otherRoute(r.d)
 	}
 	return r
+}
+
+// Recount is for a door that hears how many recipients there are only when all are known. It objects as Rcpt would have.
+func (s *Session) Recount(n int) verdict.Verdict {
+	if n <= 1 || !s.c.FromGiven || !s.c.From.IsNull() {
+		return verdict.Verdict{Effect: verdict.Accept, Rule: verdict.Accepted}
+	}
+	s.c.Stage, s.c.RcptCount = evidence.StageRcpt, n-1
+	s.c.OurDomain, s.c.OtherRoute, s.c.Directory = evidence.Yes, evidence.No, evidence.Directory{Standing: evidence.Exists}
+	return s.decideNow()
 }
 
 // guards are a domain's as they are now.
@@ -191,7 +215,7 @@ func (s *Session) took(to mail.Address, d *Domain, p smtp.RcptParams, v verdict.
 	if v.Effect != verdict.Accept {
 		return
 	}
-	if s.domain == nil {
+	if s.domain == nil || s.domain == &s.e.beside {
 		s.domain = d
 	}
 	s.rcpts, s.rcptParams = append(s.rcpts, to), append(s.rcptParams, p)
@@ -200,10 +224,10 @@ func (s *Session) took(to mail.Address, d *Domain, p smtp.RcptParams, v verdict.
 // otherRoute says whether a recipient of d cannot join the open transaction: one
 // downstream a transaction, and over LMTP one recipient, since LMTP answers the
 // message once a recipient and the sender gets one answer (RFC 2033, 4.2). Nor can one whose domain
-// has the message judged otherwise: it is taken for all, or refused for all.
+// has the message judged otherwise: it is taken for all, or refused for all. Where an MTA delivers, the ways are its own.
 func (s *Session) otherRoute(d *Domain) evidence.Tristate {
 	switch {
-	case s.domain == nil:
+	case s.domain == nil, !s.c.Door.Delivers() && s.judgedAlike(d):
 		return evidence.No
 	case s.domain.Route.Relay != d.Route.Relay, d.Route.Relay.Scheme != route.SMTP, !s.judgedAlike(d):
 		return evidence.Yes
@@ -214,8 +238,17 @@ func (s *Session) otherRoute(d *Domain) evidence.Tristate {
 // judgedAlike says that a message to the domain is judged as one to the transaction's own.
 func (s *Session) judgedAlike(d *Domain) bool {
 	o := s.domain
+	if (d == &s.e.beside || o == &s.e.beside) && !s.mayRefuse(d) && !s.mayRefuse(o) {
+		return true
+	}
 	return d == o || d.Mode == o.Mode && s.guards(d) == s.guards(o) &&
 		slices.Equal(d.Exempt.From, o.Exempt.From) && slices.Equal(d.Exempt.To, o.Exempt.To)
+}
+
+// mayRefuse says that a message to the domain can be refused for what it is.
+func (s *Session) mayRefuse(d *Domain) bool {
+	g := s.guards(d)
+	return d.Mode == evidence.Enforce && (g.DMARC == evidence.CheckRefuse || g.Bounces == evidence.JudgeEnforce || g.Tags == evidence.TagEnforce && g.TagsDue)
 }
 
 // gather asks the verdict and fetches what it lacks, until it knows.

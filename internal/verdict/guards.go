@@ -23,7 +23,7 @@ func (r Rules) claimed(c *evidence.Case) finding {
 
 // senderSPF refuses a fail alone: that is the one word by which a domain says that the client is not its own.
 func (r Rules) senderSPF(c *evidence.Case) finding {
-	if c.Leaves || c.Guards.SPF != evidence.CheckRefuse || c.OurDomain != evidence.Yes || c.Claim.Vouched {
+	if c.Leaves || !c.FromGiven || c.Guards.SPF != evidence.CheckRefuse || c.OurDomain != evidence.Yes || c.Claim.Vouched {
 		return finding{}
 	}
 	switch c.SPF.Result {

@@ -300,7 +300,7 @@ func TestWishesAllocateNothing(t *testing.T) {
 	from := mail.ReversePath{Address: someone("ann@example.org")}
 	for name, c := range map[string]evidence.Case{
 		"claim": {Stage: evidence.StageMail, From: from, Claim: evidence.Claim{Domain: "example.org", Refuse: true}, SPF: evidence.SPF{Result: evidence.None}},
-		"spf":   {Stage: evidence.StageRcpt, From: from, OurDomain: evidence.Yes, Guards: evidence.Guards{SPF: evidence.CheckRefuse}, SPF: evidence.SPF{Result: evidence.Fail}},
+		"spf":   {Stage: evidence.StageRcpt, From: from, FromGiven: true, OurDomain: evidence.Yes, Guards: evidence.Guards{SPF: evidence.CheckRefuse}, SPF: evidence.SPF{Result: evidence.Fail}},
 		"tag": {Stage: evidence.StageRcpt, FromGiven: true, OurDomain: evidence.Yes, To: from.Address,
 			Guards: evidence.Guards{Tags: evidence.TagEnforce, TagsDue: true}, Tag: evidence.Tag{Standing: evidence.TagForged}},
 		"bounce": {Stage: evidence.StageData, Guards: evidence.Guards{Bounces: evidence.JudgeEnforce}, Bounce: evidence.Bounce{Asked: true, Automatic: true}, To: from.Address},

@@ -136,6 +136,7 @@ var (
 	replyInternal    = mail.MustReply(451, "4.3.0", "Temporary failure, reference")
 	replyRcptOK      = mail.MustReply(250, "2.1.5", "Ok")
 	replyMessageOK   = mail.MustReply(250, "2.0.0", "Ok: taken by the mail server of the recipient")
+	replyBeside      = mail.MustReply(250, "2.0.0", "Ok: left to the mail server to take")
 	replyLeaves      = mail.MustReply(250, "2.0.0", "Ok: taken by the mail server that sends it on")
 )
 
@@ -151,6 +152,9 @@ func (r Rules) accepted(c *evidence.Case) mail.Reply {
 	case evidence.StageData:
 		if r.ShowDownstream && c.Final.Outcome == evidence.OutcomeAccepted {
 			return r.said(replyMessageOK, 250, mail.Status{Class: 2}, c.Final.Text)
+		}
+		if c.Door.Beside() {
+			return replyBeside
 		}
 		if c.Leaves {
 			return replyLeaves
@@ -214,6 +218,8 @@ func (r Rules) relayDenied(c *evidence.Case) finding {
 		return f
 	case c.NoDomain, c.Leaves:
 		return finding{}
+	case c.OurDomain == evidence.No && c.Door.Beside():
+		return finding{} // the MTA has taken it, or will not
 	case c.OurDomain == evidence.Yes && c.To.Routed():
 		// The downstream trusts our address more than the client's: what it would
 		// refuse the client, it would carry to another domain for us.
@@ -234,7 +240,7 @@ func (r Rules) nullSenderRecipients(c *evidence.Case) finding {
 }
 
 func (r Rules) recipientSyntax(c *evidence.Case) finding {
-	if c.NoDomain {
+	if c.NoDomain && !c.Door.Beside() { // an MTA knows what its own users mean by a name alone
 		return refuse(replyNoDomain.About(c.To.String()))
 	}
 	return finding{}

@@ -64,7 +64,7 @@ func describe(r Rule, c *evidence.Case) string {
 	case NullSenderRecipients:
 		return nullSender(c)
 	case RecipientSyntax:
-		return choose(c.NoDomain, "no domain", "well formed")
+		return choose(c.NoDomain, choose(c.Door.Beside(), "no domain: left to the MTA", "no domain"), "well formed")
 	case RecipientMissing, RecipientUnverified:
 		return describeDirectory(c)
 	case OtherRoute:
@@ -84,6 +84,8 @@ func describeDomain(c *evidence.Case) string {
 		return "not among the clients of [outbound]"
 	case c.Leaves:
 		return "mail of our own servers goes to any domain"
+	case c.OurDomain == evidence.No && c.Door.Beside():
+		return "domain is not ours: left to the MTA"
 	case c.OurDomain == evidence.Unknown && !c.NoDomain:
 		return "nobody looked whether the domain is ours"
 	case c.OurDomain == evidence.Yes && c.To.Routed():

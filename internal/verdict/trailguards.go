@@ -30,6 +30,8 @@ func describeSenderSPF(c *evidence.Case) string {
 	switch {
 	case c.Leaves:
 		return "not asked of our own servers"
+	case !c.FromGiven:
+		return "no sender is known"
 	case c.Guards.SPF != evidence.CheckRefuse && c.SPF.Result != evidence.NotChecked:
 		return "a fail is not refused here; " + describeSPF(&c.SPF)
 	case c.Guards.SPF != evidence.CheckRefuse:

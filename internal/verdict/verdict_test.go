@@ -219,7 +219,8 @@ func checkVerdict(t *rapid.T, c evidence.Case, v verdict.Verdict) {
 		if v.Rule != verdict.Accepted || !v.Reply.IsZero() && v.Reply.Class() != 2 {
 			t.Fatalf("%v accepts with %q", v.Rule, v.Reply)
 		}
-		if c.Stage == evidence.StageRcpt && (c.OurDomain != evidence.Yes && !c.Leaves || c.OtherRoute == evidence.Yes) {
+		left := c.Door.Beside() && (c.OurDomain == evidence.No || c.NoDomain) // to the MTA
+		if c.Stage == evidence.StageRcpt && (c.OurDomain != evidence.Yes && !c.Leaves && !left || c.OtherRoute == evidence.Yes) {
 			t.Fatal("accepted a recipient that does not belong here")
 		}
 		checkTaken(t, &c)
