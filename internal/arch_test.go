@@ -25,7 +25,7 @@ var floors = map[string]int{
 	// Knowledge: what may be known of a transaction, and what follows is its form.
 	"evidence": 1,
 	// Wires: protocols, both ends, nothing else. They know words only.
-	"smtp": 1, "postfix": 1,
+	"smtp": 1, "postfix": 1, "milter": 1,
 	// The DNS: questions out, answers kept. Mail is unknown to it.
 	"resolver": 1,
 	// A set of recipients in a file: the form of the file, which knows the ground only.
@@ -134,7 +134,7 @@ var dialers = map[string]bool{
 }
 
 // wires are protocols, of which nobody is to know what an answer means.
-var wires = []string{"smtp", "postfix"}
+var wires = []string{"smtp", "postfix", "milter"}
 
 type pkg struct {
 	name    string
