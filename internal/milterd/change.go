@@ -1,0 +1,95 @@
+package milterd
+
+import (
+	"sync"
+	"time"
+
+	"backstop/internal/mail"
+	"backstop/internal/milter"
+	"backstop/internal/session"
+	"backstop/internal/verdict"
+)
+
+// replyNoRedirect is for a message whose recipients must change, at an MTA whose milters may not do that.
+var replyNoRedirect = mail.MustReply(451, "4.3.5", "This message is for another recipient, and the mail server lets nobody change that now, try again later")
+
+// change is the response to a message that goes on. What the MTA does not let us do is left out, unless the message
+// would reach people whom it must not reach.
+func (h *handler) change(v verdict.Verdict, c *session.Changes) milter.Response {
+	var out milter.Changes
+	if c.Tagged && h.can(milter.ChangeFrom) {
+		out.From = &milter.Sender{Address: c.From.String()}
+	}
+	if len(c.Delete)+len(c.Add) > 0 {
+		switch {
+		case h.can(milter.DeleteRcpt) && h.can(milter.AddRcpt):
+			for _, a := range c.Delete {
+				out.DeleteRcpt = append(out.DeleteRcpt, h.given(a))
+			}
+			for _, a := range c.Add {
+				out.AddRcpt = append(out.AddRcpt, milter.Rcpt{Address: a.String()})
+			}
+		case v.Effect == verdict.Redirect:
+			return refusal(replyNoRedirect)
+		}
+	}
+	if len(c.Edits) > 0 && h.can(milter.ChangeHeader) {
+		for _, e := range c.Edits {
+			out.Edit = append(out.Edit, milter.HeaderEdit{Name: e.Name, Nth: e.Nth, Delete: true})
+		}
+	}
+	if len(c.Fields) > 0 && h.can(milter.AddHeader) {
+		for _, f := range c.Fields {
+			out.Insert = append(out.Insert, milter.Header{Name: f.Name, Value: f.Value})
+		}
+	}
+	return milter.Response{Changes: &out}
+}
+
+// given is a recipient as the MTA wrote it, by which alone it finds him.
+func (h *handler) given(a mail.Address) string {
+	for i := range h.rcpts {
+		if h.rcpts[i].addr == a {
+			return h.rcpts[i].text
+		}
+	}
+	return a.String()
+}
+
+// names are the actions as operators know them.
+var names = map[milter.ActionMask]string{
+	milter.ChangeFrom: "change the sender", milter.DeleteRcpt: "delete a recipient", milter.AddRcpt: "add a recipient",
+	milter.ChangeHeader: "change the header", milter.AddHeader: "add to the header",
+}
+
+// can says whether the MTA lets its milters do something that is wanted now. The operator hears where it does not.
+func (h *handler) can(a milter.ActionMask) bool {
+	if h.conn.Can(a) {
+		return true
+	}
+	if h.d.warned.due(a, h.cfg.Engine.Now()) {
+		h.cfg.Logger.Warn("the mail server does not let its milters do what a message needs", "door", "milter", "action", names[a],
+			"queue_id", h.conn.Macro("i"), "version", h.conn.Version())
+	}
+	return false
+}
+
+// warnings remembers when was last warned of what.
+type warnings struct {
+	mu   sync.Mutex
+	last map[milter.ActionMask]time.Time
+}
+
+// due says that a minute is over, and begins the next one.
+func (w *warnings) due(a milter.ActionMask, now time.Time) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if last, ok := w.last[a]; ok && now.Sub(last) < time.Minute {
+		return false
+	}
+	if w.last == nil {
+		w.last = map[milter.ActionMask]time.Time{}
+	}
+	w.last[a] = now
+	return true
+}
