@@ -127,7 +127,7 @@ func (t *domainDraft) checkDKIM(d *decoder, outbound bool) {
 		}
 	}
 	if signs && !outbound {
-		d.warn(t.at["dkim"], "let your servers send through [outbound]", "dkim: nothing is signed without [outbound]")
+		d.warn(t.at["dkim"], "let your servers send through [outbound] or [milter]", "dkim: nothing is signed without [outbound] or [milter]")
 	}
 	if signs && outbound && !rsas {
 		d.warn(t.at["dkim"], "have an RSA key of 2048 bits beside it, under another selector", "dkim: only Ed25519 signs, which some receivers do not verify (RFC 8463)")

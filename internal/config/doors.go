@@ -118,6 +118,14 @@ func parseMilter(s string) (listen.Spec, error) {
 	return spec, nil
 }
 
+// Sends says that mail of our own leaves through one of the doors, where it is tagged, sealed and signed.
+func (c *Config) Sends() bool { return c.Outbound != nil || c.Milter.Listen != (listen.Spec{}) }
+
+// Tags says that senders are given tags: where mail leaves, or where an MTA asks for them.
+func (c *Config) Tags() bool {
+	return c.Sends() || c.Socketmap.Listen != (listen.Spec{}) || c.TCPTable.Listen != (listen.Spec{}) && c.TCPTable.Map == MapSign
+}
+
 // checkDoors looks at the doors beside an MTA.
 func (c *Config) checkDoors(d *decoder) {
 	any := false
@@ -132,6 +140,10 @@ func (c *Config) checkDoors(d *decoder) {
 		if s := l.spec; s.Network != "unix" && s.Network != "systemd" && !private(hostOf(s.Address)) {
 			d.warn(d.places[l.name+".listen"], "listen on 127.0.0.1, or keep strangers out by other means", "listen: nobody logs in at %s, so everybody who reaches it can ask who exists", s)
 		}
+	}
+	if at := d.places["milter.listen"]; c.Milter.Listen != (listen.Spec{}) && c.Outbound == nil {
+		c.checkState(d, at, "[milter]")
+		c.checkKept(d, at, "[milter]")
 	}
 	if any && d.places["smtp.listen"].line == 0 {
 		c.SMTP.Listen = nil // the MTA has port 25

@@ -176,32 +176,32 @@ func parseExempted(s string) (string, error) {
 	return a.Key(), nil
 }
 
-// checkGuards looks at the keys of one domain beside each other, and beside [outbound].
+// checkGuards looks at the keys of one domain beside each other, and beside the doors by which mail leaves.
 func (c *Config) checkGuards(d *decoder, t *domainDraft) {
 	t.checkSenders(d)
 	t.checkExempt(d)
-	t.checkDKIM(d, c.Outbound != nil)
+	t.checkDKIM(d, c.Sends())
 	if to := t.BounceTo; !to.IsZero() {
 		at := t.at["bounce_to"]
 		if _, ours := d.names[to.Domain()]; !ours {
 			d.warn(at, "name a mailbox in one of your domains", "bounce_to: %s is not one of the domains here", to.Domain())
 		}
-		if c.Outbound == nil {
-			d.warn(at, "let your servers send through [outbound], or take it out", "bounce_to: it has no effect without [outbound], for it takes the bounces that must not leave there")
+		if !c.Sends() {
+			d.warn(at, "let your servers send through [outbound] or [milter], or take it out", "bounce_to: it has no effect without [outbound] or [milter], for it takes the bounces that must not leave there")
 		}
 	}
-	if c.Outbound != nil {
+	if c.Sends() {
 		if t.Guards.SPF == evidence.CheckOff && t.Guards.DMARC == evidence.CheckOff {
 			d.warn(t.at["dmarc"], `write spf = "mark" or dmarc = "mark", which refuse nothing`, `dmarc: with spf and dmarc both "off" no sender is ever proven, so every bounce and automatic reply to mail for %s is kept from leaving`, t.Name)
 		}
 		return
 	}
-	const hint = "let your servers send through [outbound]"
-	if t.Guards.Tags != evidence.TagOff {
-		d.warn(t.at["batv"], hint, "batv: nothing is tagged without [outbound], so only tags that another signer makes, with a key that is imported here, prove a bounce")
+	const hint = "let your servers send through [outbound] or [milter]"
+	if t.Guards.Tags != evidence.TagOff && !c.Tags() {
+		d.warn(t.at["batv"], hint, "batv: nothing is tagged without [outbound] or [milter], so only tags that another signer makes, with a key that is imported here, prove a bounce")
 	}
 	if t.Guards.Bounces == evidence.JudgeEnforce {
-		d.warn(t.at["bounces"], hint, "bounces: nothing is sealed without [outbound], so only tags that another signer makes, with a key that is imported here, prove a bounce, and all others are refused")
+		d.warn(t.at["bounces"], hint, "bounces: nothing is sealed without [outbound] or [milter], so only tags that another signer makes, with a key that is imported here, prove a bounce, and all others are refused")
 	}
 }
 

@@ -166,16 +166,21 @@ func (c *Config) checkOutbound(d *decoder) {
 	case c.isOwn(r):
 		d.fail(o.relayAt.at, "name the MTA that delivers", "relay: %s is this gateway itself, so mail would go in circles", r)
 	}
-	if c.State == "" {
-		d.warn(o.at, "name a folder with state =", "[outbound] makes tags and seals with keys that are lost at each restart, for there is no state folder")
-	}
+	c.checkState(d, o.at, "[outbound]")
 	o.checkLogin(d)
-	c.checkKept(d)
+	c.checkKept(d, o.at, "[outbound]")
+}
+
+// checkState warns of keys that nobody keeps.
+func (c *Config) checkState(d *decoder, at position, section string) {
+	if c.State == "" {
+		d.warn(at, "name a folder with state =", "%s makes tags and seals with keys that are lost at each restart, for there is no state folder", section)
+	}
 }
 
 // checkKept finds the domains whose servers' automatic mail is refused at once, without a place for it. It is one warning
 // for all of them: who begins has written none of these keys.
-func (c *Config) checkKept(d *decoder) {
+func (c *Config) checkKept(d *decoder, at position, section string) {
 	var names []string
 	for _, t := range d.domains {
 		mode := c.Mode
@@ -191,7 +196,7 @@ func (c *Config) checkKept(d *decoder) {
 		names = append(names[:few:few], fmt.Sprintf("%d more", n-few))
 	}
 	if len(names) > 0 {
-		d.warn(d.outbound.at, `write bounce_to = "MAILBOX", or mode = "watch" for the first ten days`, "[outbound]: automatic replies and bounces that prove nothing are refused from the first minute, for there is no bounce_to (%s)", strings.Join(names, ", "))
+		d.warn(at, `write bounce_to = "MAILBOX", or mode = "watch" for the first ten days`, "%s: automatic replies and bounces that prove nothing are refused from the first minute, for there is no bounce_to (%s)", section, strings.Join(names, ", "))
 	}
 }
 

@@ -27,12 +27,12 @@ const (
 	mailboxHint = "name a mailbox that exists in bounce_to"
 )
 
-// mailboxes are the addresses of bounce_to, each once. Without [outbound] nothing goes there.
+// mailboxes are the addresses of bounce_to, each once. Where no mail leaves nothing goes there.
 func mailboxes(cfg *config.Config) []mail.Address {
 	var all []mail.Address
 	for i := range cfg.Domains {
 		to := cfg.Domains[i].BounceTo
-		if cfg.Outbound != nil && !to.IsZero() && !slices.ContainsFunc(all, func(a mail.Address) bool { return a.Key() == to.Key() }) {
+		if cfg.Sends() && !to.IsZero() && !slices.ContainsFunc(all, func(a mail.Address) bool { return a.Key() == to.Key() }) {
 			all = append(all, to)
 		}
 	}

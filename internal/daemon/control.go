@@ -129,6 +129,7 @@ func (d *Daemon) openWeb(s *setup) (*webServer, error) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", d.metrics.Handler())
 	mux.HandleFunc("GET /healthz", d.serveHealth)
+	mux.HandleFunc("GET /api/v1/lookup", d.serveLookup)
 	w := serveHTTP(l, mux)
 	w.spec = spec
 	return w, nil

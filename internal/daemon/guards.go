@@ -115,6 +115,7 @@ func (d *Daemon) trust(s, old *setup, e *session.Config) error {
 		}
 		e.SRS, e.SRSDomains, e.SRSReverse = r, cfg.SRS.Domains, cfg.SRS.Reverse && cfg.Outbound != nil
 	}
+	e.Sends, e.Internal = cfg.Sends(), allowed(cfg.Milter.Internal)
 	if out := cfg.Outbound; out != nil {
 		want := relayOf(out.Relay)
 		if out.Username != "" {

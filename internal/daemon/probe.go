@@ -63,7 +63,7 @@ func (d *Daemon) Probe(ctx context.Context) []Probed {
 // needsDNS says whether anybody is refused by what the DNS says, bounces leave by it, or it was configured: where
 // senders are marked only, a host without it is in order.
 func needsDNS(cfg *config.Config) bool {
-	return len(cfg.DNS.Resolvers) > 0 || cfg.Outbound != nil || slices.ContainsFunc(cfg.Domains, func(c config.Domain) bool {
+	return len(cfg.DNS.Resolvers) > 0 || cfg.Sends() || slices.ContainsFunc(cfg.Domains, func(c config.Domain) bool {
 		return c.Forged || c.Guards.SPF == evidence.CheckRefuse || c.Guards.DMARC == evidence.CheckRefuse
 	})
 }

@@ -60,7 +60,7 @@ func (d *Daemon) tagging(cfg *config.Config) tagging {
 		t.want[momentLost] = lost
 	}
 	key := signs // with which the tags are made
-	if cfg.Outbound == nil {
+	if !cfg.Tags() {
 		key = d.firstKey(false)
 		if key.IsZero() {
 			return t // nobody tags
@@ -153,7 +153,7 @@ func (d *Daemon) ring() keyring.Ring {
 
 // wantsKeys says whether anything is tagged or sealed.
 func wantsKeys(cfg *config.Config) bool {
-	return cfg.Outbound != nil || slices.ContainsFunc(cfg.Domains, func(c config.Domain) bool { return c.Guards.Tags != evidence.TagOff })
+	return cfg.Sends() || slices.ContainsFunc(cfg.Domains, func(c config.Domain) bool { return c.Guards.Tags != evidence.TagOff })
 }
 
 // needKeys sees to it that there is a key where something is tagged or sealed. Without a state folder

@@ -46,6 +46,10 @@ func (s *Session) askSPF() {
 	if s.c.SPF.Result != evidence.NotChecked {
 		return
 	}
+	if !s.c.Client.Addr.IsValid() {
+		s.c.SPF = evidence.SPF{Result: evidence.TempError, Detail: "the client's address is not known"}
+		return
+	}
 	if s.e.Auth == nil {
 		s.c.SPF = evidence.SPF{Result: evidence.TempError, Detail: "nobody can be asked"}
 		return
