@@ -285,6 +285,20 @@ func TestSignUntag(t *testing.T) {
 	}
 }
 
+// TestKnown: the same answer as to RCPT, and nobody hears of it.
+func TestKnown(t *testing.T) {
+	w := newWorld(t)
+	w.knows("bob")
+	e := New(w.cfg)
+	for to, want := range map[string]evidence.Standing{
+		"bob@example.org": evidence.Exists, "no@example.org": evidence.Missing, "postmaster@example.org": evidence.Exists, "ann@far.example": evidence.Missing,
+	} {
+		if got := e.Known(t.Context(), addr(t, to)); got != want {
+			t.Errorf("%s: %v", to, got)
+		}
+	}
+}
+
 // TestBesideLost: a message that is not finished changes nothing and is remembered nowhere.
 func TestBesideLost(t *testing.T) {
 	w := newWorld(t)

@@ -1,10 +1,12 @@
 package session
 
 import (
+	"context"
 	"slices"
 	"strings"
 
 	"backstop/internal/batv"
+	"backstop/internal/directory"
 	"backstop/internal/evidence"
 	"backstop/internal/keyring"
 	"backstop/internal/mail"
@@ -149,4 +151,20 @@ func (e *Engine) Untag(a mail.Address) (mail.Address, bool) {
 	s.c.Guards = d.Guards
 	_, hand := s.untag(a)
 	return hand, hand.Key() != a.Key()
+}
+
+// Known says whether a recipient exists, without a decision: nothing is written down or counted.
+func (e *Engine) Known(ctx context.Context, a mail.Address) evidence.Standing {
+	d := e.domain(a)
+	if d == nil {
+		return evidence.Missing
+	}
+	s := Session{e: e, ctx: ctx}
+	s.c.Door = evidence.DoorSocketmap
+	r := s.beginRcpt(a)
+	s.askDirectory(&r, directory.Query{})
+	if s.c.MustAccept && s.c.Directory.Standing == evidence.Missing {
+		return evidence.Exists
+	}
+	return s.c.Directory.Standing
 }
