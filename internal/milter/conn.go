@@ -52,7 +52,7 @@ var (
 // NewConn makes a Conn of a connection that was accepted. cfg is shared and not changed.
 func NewConn(nc net.Conn, cfg *Config) *Conn {
 	c := &Conn{cfg: cfg, nc: nc}
-	c.in = packets{nc: nc, limit: maxOf, wait: c.wait}
+	c.in = packets{nc: nc, wait: c.wait}
 	return c
 }
 
@@ -75,15 +75,15 @@ func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
 
 // Serve speaks with the MTA until the connection is over, and closes it. A panic of the Handler is answered by a temporary failure.
 func (c *Conn) Serve() {
-	defer c.nc.Close()
 	c.in.init()
-	defer c.in.free()
 	defer func() {
 		if p := recover(); p != nil {
 			c.panicked(p, debug.Stack())
 		}
 		c.stopProgress()
+		c.nc.Close() // before the handler is told: the MTA need not wait for what it does then
 		c.leave()
+		c.in.free()
 	}()
 	for err := c.negotiate(); err == nil; {
 		var command byte

@@ -10,8 +10,8 @@
 // Whatever breaks the protocol ends the connection without a word, and the MTA does what it does
 // when a filter is gone: a temporary failure, if it is set up as it should be. These break it:
 //
-//   - a packet of length 0, or of more than its command can have: 65,535 octets of a body,
-//     256 KB of a header field, 64 KB of all else. It is refused when its length was read, before room is made for it;
+//   - a packet of length 0, or with more than 65,535 octets of data, which is as much as libmilter takes. It is refused
+//     when its length was read, before room is made for it;
 //   - a command that is not in the protocol;
 //   - a string without its NUL, one too few or too many, a number cut short;
 //   - anything before the negotiation but QUIT, and a second negotiation;
@@ -27,4 +27,5 @@
 //
 // Chunks of a body larger than 65,535 octets (SMFIP_MDS_256K, SMFIP_MDS_1M) are not asked for. The body of a message cannot be
 // replaced. Version 1 is refused. How many fields and octets a message has is bounded by whoever reads it, not here.
+// An MTA keeps all changes that its filter sends: it is there for tests, the bench and the like.
 package milter

@@ -75,7 +75,7 @@ func NewMTA(nc net.Conn, o Offer) (*MTA, error) {
 		o.Timeout = mtaTimeout
 	}
 	t := &MTA{nc: nc, timeout: o.Timeout}
-	t.in = packets{nc: nc, limit: func(byte) int { return 1 << 20 }, wait: t.wait}
+	t.in = packets{nc: nc, wait: t.wait}
 	t.in.init()
 	if err := t.negotiate(o); err != nil {
 		t.Close()
@@ -234,7 +234,7 @@ func (t *MTA) EOH() (Answer, error) { return t.event(cmdEOH, NoEOH, NREOH, nil) 
 // is the last. Once the filter skips the rest nothing is sent any more.
 func (t *MTA) Body(b []byte) (Answer, error) {
 	for len(b) > 0 && !t.skipped {
-		n := min(len(b), maxBody)
+		n := min(len(b), maxData)
 		a, err := t.event(cmdBody, NoBody, NRBody, b[:n])
 		t.skipped = a.Skip
 		if err != nil || a.Action != Continue {

@@ -10,11 +10,9 @@ import (
 )
 
 const (
-	smallBuffer = 1024          // what an idle connection holds
-	largeBuffer = 64*1024 + 512 // while a message is read: a whole chunk of a body
-	maxBody     = 65535         // MILTER_CHUNK_SIZE
-	maxHeader   = 256 * 1024    // Postfix sends up to header_size_limit, 102,400 by default
-	maxData     = 64 * 1024
+	smallBuffer = 1024        // what an idle connection holds
+	largeBuffer = maxData + 5 // while much is read: any packet fits
+	maxData     = 65535       // of one packet: MILTER_CHUNK_SIZE. Sendmail cuts header fields at 32 KB, Postfix at 60,000
 )
 
 var smallBuffers = sync.Pool{New: func() any { b := make([]byte, smallBuffer); return &b }}
@@ -28,23 +26,11 @@ func broken(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{errProtocol}, args...)...)
 }
 
-// maxOf is the largest number of octets of data that a command of the MTA may have.
-func maxOf(command byte) int {
-	switch command {
-	case cmdBody, cmdEOB:
-		return maxBody
-	case cmdHeader:
-		return maxHeader
-	}
-	return maxData
-}
-
 // packets reads packets from a connection: into a small buffer while it is idle, into a large one from a pool
 // while there is much to read.
 type packets struct {
-	nc    net.Conn
-	limit func(command byte) int
-	wait  func() error // called before each read that may wait
+	nc   net.Conn
+	wait func() error // called before each read that may wait
 
 	small *[]byte
 	large *[]byte // set while buf is a pooled large buffer
@@ -78,8 +64,8 @@ func (p *packets) next() (command byte, data []byte, err error) {
 	if n == 0 {
 		return 0, nil, broken("a packet of length 0")
 	}
-	if limit := p.limit(command); uint64(n) > uint64(limit)+1 {
-		return 0, nil, broken("a packet %q of %d octets, which may have %d", command, n, limit)
+	if n > maxData+1 {
+		return 0, nil, broken("a packet %q of %d octets", command, n)
 	}
 	if err := p.need(4 + int(n)); err != nil {
 		return 0, nil, err
@@ -117,34 +103,22 @@ func (p *packets) need(n int) error {
 	return nil
 }
 
-// grow makes room for what is coming, twofold at a time: a peer gets room for what it sent, not for what it promised.
+// grow goes over to a large buffer: a peer gets one for what it sent, not for what it promised.
 func (p *packets) grow() {
-	if len(p.buf) < largeBuffer {
-		p.large = largeBuffers.Get().(*[]byte)
-		p.w = copy(*p.large, p.buf[p.r:p.w])
-		p.r, p.buf = 0, *p.large
-		return
-	}
-	b := make([]byte, 2*len(p.buf))
-	p.w = copy(b, p.buf[p.r:p.w])
-	p.r, p.buf = 0, b
-	if p.large != nil {
-		largeBuffers.Put(p.large)
-		p.large = nil
-	}
+	p.large = largeBuffers.Get().(*[]byte)
+	p.w = copy(*p.large, p.buf[p.r:p.w])
+	p.r, p.buf = 0, *p.large
 }
 
 // rest makes an idle connection small again. The data of the last packet are void.
 func (p *packets) rest() {
-	if p.small == nil || len(p.buf) == len(*p.small) || p.w-p.r > len(*p.small) {
+	if p.large == nil || p.w-p.r > len(*p.small) {
 		return
 	}
 	p.w = copy(*p.small, p.buf[p.r:p.w])
 	p.r, p.buf = 0, *p.small
-	if p.large != nil {
-		largeBuffers.Put(p.large)
-		p.large = nil
-	}
+	largeBuffers.Put(p.large)
+	p.large = nil
 }
 
 // begin appends the head of a packet; end puts its length in, where at is what begin was given.
