@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -22,8 +21,6 @@ import (
 	"backstop/internal/metrics"
 	"backstop/internal/record"
 	"backstop/internal/session"
-	"backstop/internal/smtp"
-	"backstop/internal/smtpd"
 	"backstop/internal/store/sqlite"
 	"backstop/internal/tally"
 	"backstop/internal/verdict"
@@ -57,8 +54,7 @@ type Daemon struct {
 	moments    record.Moments
 	record     *record.Record
 	tally      *tally.Tally
-	door       *smtpd.Door
-	outbound   *smtpd.Door       // beside door; configured even where nothing listens
+	doors      *doors            // nil: offline
 	clients    *listen.PerClient // outlives a reload: who is connected stays counted
 	started    time.Time
 	draining   atomic.Bool
@@ -77,33 +73,6 @@ type Daemon struct {
 	retired   retired
 	running   sync.WaitGroup
 	stopped   bool
-}
-
-// listener is one socket that is open.
-type listener struct {
-	wanted
-	l     net.Listener
-	serve func(net.Listener) error
-}
-
-// wanted is one socket that a configuration names.
-type wanted struct {
-	door evidence.Door
-	spec listen.Spec
-}
-
-// sockets are those that a configuration wants, in its order.
-func sockets(cfg *config.Config) []wanted {
-	var all []wanted
-	for _, spec := range cfg.SMTP.Listen {
-		all = append(all, wanted{evidence.DoorSMTP, spec})
-	}
-	if out := cfg.Outbound; out != nil {
-		for _, spec := range out.Listen {
-			all = append(all, wanted{evidence.DoorOutbound, spec})
-		}
-	}
-	return all
 }
 
 // New builds a daemon; nothing listens before Start. The error names what could not be had.
@@ -140,8 +109,7 @@ func New(cfg *config.Config, o Options) (*Daemon, error) {
 	}
 	d.current.Store(s)
 	if !o.Offline {
-		d.door = smtpd.New(d.doorConfig(s))
-		d.outbound = smtpd.New(d.outboundConfig(s))
+		d.doors = d.newDoors(s)
 	}
 	return d, nil
 }
@@ -194,72 +162,6 @@ func (d *Daemon) Start(_ context.Context) error {
 	return nil
 }
 
-// open opens the listeners of s that are not open yet.
-func (d *Daemon) open(s *setup) ([]*listener, error) {
-	var opened []*listener
-	for _, w := range sockets(s.cfg) {
-		if d.listeners[w] != nil {
-			continue
-		}
-		l, err := w.spec.Listen()
-		if err != nil {
-			closeAll(opened)
-			return nil, err
-		}
-		one := &listener{wanted: w, l: d.limited(l, s), serve: d.outbound.Serve}
-		if w.door == evidence.DoorSMTP {
-			one.l, one.serve = d.proxied(one.l, s), d.door.Serve
-		}
-		opened = append(opened, one)
-	}
-	return opened, nil
-}
-
-// limited puts the limit on connections around a listener.
-func (d *Daemon) limited(l net.Listener, s *setup) net.Listener {
-	if n := s.cfg.SMTP.MaxConnections; n > 0 {
-		l = listen.Limit(l, n, func(c net.Conn) {
-			io.WriteString(c, "421 4.3.2 "+d.current.Load().cfg.Hostname+" Too many connections, try again later\r\n")
-		})
-	}
-	return l
-}
-
-// proxied puts the PROXY header around a listener.
-func (d *Daemon) proxied(l net.Listener, s *setup) net.Listener {
-	if len(s.cfg.SMTP.ProxyProtocol) == 0 {
-		return l
-	}
-	return listen.Proxy(l, within(func() *config.SMTP { return &d.current.Load().cfg.SMTP }, proxyNetworks))
-}
-
-func (d *Daemon) run(l *listener) {
-	d.sockets.Lock()
-	d.listeners[l.wanted] = l
-	d.sockets.Unlock()
-	d.running.Add(1)
-	go func() {
-		defer d.running.Done()
-		if err := l.serve(l.l); err != nil && !errors.Is(err, smtp.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
-			d.log.Error("a listener failed", "listen", l.spec.String(), "error", err.Error())
-		}
-	}()
-}
-
-func closeAll(ls []*listener) {
-	for _, l := range ls {
-		l.l.Close()
-	}
-}
-
-func addresses(ls []*listener) []string {
-	var a []string
-	for _, l := range ls {
-		a = append(a, l.l.Addr().String())
-	}
-	return a
-}
-
 // Reload puts a new configuration in place of the running one, or leaves that
 // as it is and says why.
 func (d *Daemon) Reload(cfg *config.Config) error {
@@ -295,8 +197,7 @@ func (d *Daemon) Reload(cfg *config.Config) error {
 	}
 	d.current.Store(s)
 	d.commit(&s.tags)
-	d.door.Configure(d.doorConfig(s))
-	d.outbound.Configure(d.outboundConfig(s))
+	d.doors.configure(d, s)
 	for _, l := range opened {
 		d.run(l)
 	}
@@ -348,16 +249,10 @@ func (d *Daemon) Stop(ctx context.Context) error {
 	d.looking.Wait()
 	s := d.current.Load()
 	var err error
-	if d.door != nil {
+	if d.doors != nil {
 		drain, cancel := context.WithTimeout(ctx, s.cfg.Drain)
-		open := d.door.Open() + d.outbound.Open()
-		d.log.Info("stopping", "open_sessions", open)
-		var both sync.WaitGroup
-		var e [2]error
-		both.Go(func() { e[0] = d.door.Shutdown(drain) })
-		both.Go(func() { e[1] = d.outbound.Shutdown(drain) })
-		both.Wait()
-		if e := errors.Join(e[0], e[1]); e != nil {
+		d.log.Info("stopping", "open_sessions", d.doors.open())
+		if e := d.doors.shutdown(drain); e != nil {
 			err = fmt.Errorf("some sessions were cut off: %w", e)
 		}
 		cancel()
@@ -394,60 +289,20 @@ func (d *Daemon) closeJournal() {
 	}
 }
 
-// Addrs are the addresses that are listened on, by door ("smtp", "outbound", "panel").
+// Addrs are the addresses that are listened on, by door ("smtp", "outbound", "milter", "policy", "socketmap", "tcp_table", "panel").
 func (d *Daemon) Addrs() map[string][]net.Addr {
 	d.sockets.Lock()
 	defer d.sockets.Unlock()
 	a := map[string][]net.Addr{}
 	for _, w := range sockets(d.current.Load().cfg) {
 		if l := d.listeners[w]; l != nil {
-			a[w.door.String()] = append(a[w.door.String()], l.l.Addr())
+			a[w.door] = append(a[w.door], l.l.Addr())
 		}
 	}
 	if d.web != nil {
 		a["panel"] = []net.Addr{d.web.l.Addr()}
 	}
 	return a
-}
-
-// doorConfig is what the SMTP door is told of a setup.
-func (d *Daemon) doorConfig(s *setup) smtpd.Config {
-	c := &s.cfg.SMTP
-	w := smtp.ServerConfig{
-		Hostname: s.cfg.Hostname, MaxMessageSize: c.MaxMessageSize, MaxRecipients: c.MaxRecipients,
-		MaxLine: c.MaxLineLength, MaxTextLine: c.MaxTextLine, MaxErrors: c.MaxErrors, MaxCommands: c.MaxCommands,
-		Timeouts: smtp.ServerTimeouts{
-			Command: c.Timeouts.Command, Data: c.Timeouts.Data, Message: c.Timeouts.Message,
-			Session: c.Timeouts.Session, MinRate: c.Timeouts.MinRate,
-		},
-		BannerDelay: c.BannerDelay,
-		Binary:      s.binary,
-		Panic: func(v any, stack []byte) {
-			d.log.Error("internal error, answered 451", "panic", fmt.Sprint(v), "stack", string(stack))
-		},
-	}
-	self := func() *config.SMTP { return c }
-	if len(c.XClient) > 0 {
-		w.XClient = within(self, xclientNetworks)
-	}
-	if len(c.AllowBareNewline) > 0 {
-		w.AllowBareNewline = within(self, bareNetworks)
-	}
-	if c.TLS != nil {
-		w.TLS = &tls.Config{Certificates: []tls.Certificate{c.TLS.Certificate}, MinVersion: tls.VersionTLS12}
-	}
-	if d.clients == nil || d.clients.Max != c.PerClient {
-		d.clients = &listen.PerClient{Max: c.PerClient}
-	}
-	return smtpd.Config{Wire: w, Kind: evidence.DoorSMTP, Engine: s.engine, Clients: d.clients}
-}
-
-// outboundConfig is what the outbound door is told: the wire of the other, without what is meant for strangers.
-func (d *Daemon) outboundConfig(s *setup) smtpd.Config {
-	c := d.doorConfig(s)
-	c.Kind, c.Clients = evidence.DoorOutbound, &listen.PerClient{}
-	c.Wire.BannerDelay, c.Wire.XClient = 0, nil
-	return c
 }
 
 // Engine is the engine in force, for whoever decides without a door.

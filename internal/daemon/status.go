@@ -60,8 +60,8 @@ func (d *Daemon) Status() Status {
 		Draining: d.draining.Load(), Decisions: d.metrics.Decisions(), Log: d.journal.Stats(),
 		Listeners: []ListenerStatus{}, Downstreams: []PeerStatus{}, Sources: []PeerStatus{}, Wrong: []string{},
 	}
-	if d.door != nil {
-		st.Sessions = d.door.Open() + d.outbound.Open()
+	if d.doors != nil {
+		st.Sessions = d.doors.open()
 	}
 	for door, addrs := range d.Addrs() {
 		for _, a := range addrs {
