@@ -20,6 +20,9 @@ func (h *handler) change(v verdict.Verdict, c *session.Changes) milter.Response 
 	if c.Tagged && h.can(milter.ChangeFrom) {
 		out.From = &milter.Sender{Address: c.From.String()}
 	}
+	if len(h.unheard) > 0 && h.can(milter.DeleteRcpt) {
+		out.DeleteRcpt = append(out.DeleteRcpt, h.unheard...)
+	}
 	if len(c.Delete)+len(c.Add) > 0 {
 		switch {
 		case h.can(milter.DeleteRcpt) && h.can(milter.AddRcpt):

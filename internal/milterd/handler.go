@@ -1,6 +1,7 @@
 package milterd
 
 import (
+	"io"
 	"net/netip"
 	"runtime/debug"
 	"strings"
@@ -28,6 +29,11 @@ type handler struct {
 	leaves bool   // the open transaction does
 	ours   bool   // or it has a recipient in a domain of ours
 	rcpts  []rcpt // of the open transaction, accepted
+
+	// quiet is for a bounce that the MTA itself wrote, or a program on its host: refused, Postfix would try to make it again
+	// and again, and keep the mail that it answers. There is nobody to hear a refusal, so what is refused is thrown away.
+	quiet   bool
+	unheard []string // recipients of such a one who were refused
 }
 
 // helo is what the client said; the zero value is nothing yet.
@@ -52,9 +58,9 @@ func (d *Door) handler(c *milter.Conn) milter.Handler {
 	return &handler{d: d, conn: c, cfg: d.cfg.Load()}
 }
 
-// Connect begins the session.
-func (h *handler) Connect(c milter.Client) (r milter.Response) {
-	defer h.guard(&r)
+// Connect begins the session. Whatever there is to say against the client, MAIL says it; a fault of ours too.
+func (h *handler) Connect(c milter.Client) milter.Response {
+	defer h.guard(new(milter.Response))
 	h.client = c
 	h.open(h.cfg)
 	return milter.Response{}
@@ -91,8 +97,8 @@ func verified(c milter.Client) string {
 }
 
 // Helo may come again, after STARTTLS or for no reason.
-func (h *handler) Helo(name string) (r milter.Response) {
-	defer h.guard(&r)
+func (h *handler) Helo(name string) milter.Response {
+	defer h.guard(new(milter.Response))
 	h.helo = helo{name: name, tls: h.conn.Macro("{tls_version}") != "", said: true}
 	if h.s != nil && h.refusal.IsZero() {
 		h.greet()
@@ -124,6 +130,7 @@ func (h *handler) Mail(from string, args []string) (r milter.Response) {
 	}
 	login := h.login()
 	h.leaves = login != "" || h.internal
+	h.quiet = path.IsNull() && h.client.Port == 0 && h.client.Addr.IsLoopback() // as non_smtpd_milters has them
 	h.s.Login(login)
 	h.s.Outward(h.leaves)
 	return h.answer(h.s.Mail(path, smtp.ParseMailArgs(args)))
@@ -155,9 +162,13 @@ func (h *handler) Rcpt(to string, args []string) (r milter.Response) {
 		return refusal(replyTooMany)
 	}
 	v := h.s.Rcpt(addr, smtp.ParseRcptArgs(args))
-	if v.Effect == verdict.Accept {
+	switch {
+	case v.Effect == verdict.Accept:
 		h.rcpts = append(h.rcpts, rcpt{addr, to})
 		h.ours = h.ours || h.known(addr)
+	case v.Effect == verdict.Refuse && h.quiet:
+		h.unheard = append(h.unheard, to)
+		return milter.Response{}
 	}
 	return h.answer(v)
 }
@@ -178,7 +189,7 @@ func (h *handler) Data() (r milter.Response) {
 	switch {
 	case h.s == nil:
 		return refusal(h.fault())
-	case !h.leaves && !h.ours:
+	case !h.leaves && !h.ours && len(h.unheard) == 0:
 		return milter.Response{Action: milter.Accept}
 	}
 	return milter.Response{}
@@ -190,12 +201,35 @@ func (h *handler) Message(m *milter.Message) (r milter.Response) {
 	if h.s == nil {
 		return refusal(h.fault())
 	}
-	v, changes := h.s.Judge(m)
-	r = h.answer(v)
-	if r.Action == milter.Continue {
+	if len(h.unheard) > 0 && len(h.rcpts) == 0 {
+		return h.discard()
+	}
+	v, changes := h.s.Judge(body{m})
+	if r = h.answer(v); r.Action == milter.Continue {
 		return h.change(v, &changes)
 	}
+	if v.Effect == verdict.Refuse && h.quiet {
+		return h.discard()
+	}
 	return r
+}
+
+// body is a message whose errors are nothing but what they are: one that was aborted because the connection ended
+// (io.EOF) is not a message that was read to its end.
+type body struct{ m *milter.Message }
+
+func (b body) Read(p []byte) (int, error) {
+	n, err := b.m.Read(p)
+	if err != nil && err != io.EOF {
+		err = milter.ErrAborted
+	}
+	return n, err
+}
+
+// discard throws away what nobody could be told the refusal of. Why it was refused is in the log already.
+func (h *handler) discard() milter.Response {
+	h.cfg.Logger.Info("a bounce that the mail server wrote itself was refused, and is thrown away", "door", "milter", "queue_id", h.conn.Macro("i"))
+	return milter.Response{Action: milter.Discard}
 }
 
 // Unknown leaves it to the MTA.
@@ -213,6 +247,7 @@ func (h *handler) Abort() {
 func (h *handler) forget() {
 	clear(h.rcpts)
 	h.rcpts, h.leaves, h.ours = h.rcpts[:0], false, false
+	h.quiet, h.unheard = false, nil
 }
 
 // Close ends the session.
