@@ -53,7 +53,14 @@ type Talk struct {
 // Dial connects to host:port, or to a Unix socket when the address begins with "/".
 func Dial(t testing.TB, addr string) *Talk {
 	t.Helper()
-	k, err := dialFrom(addr, "")
+	return DialFrom(t, addr, "")
+}
+
+// DialFrom is Dial from an address of this machine, by which the server may tell its clients apart: on Linux any
+// in 127.0.0.0/8.
+func DialFrom(t testing.TB, addr, source string) *Talk {
+	t.Helper()
+	k, err := dialFrom(addr, source)
 	if err != nil {
 		t.Fatal(err)
 	}

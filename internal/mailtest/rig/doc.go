@@ -2,7 +2,8 @@
 // scripted mock, each with a private folder, on a free loopback port, gone when
 // the test ends. PlayAll plays a set of dialogues against each of them, bare or
 // with a gateway in front. StartBouncer starts one of four that take everything and
-// bounce later: Postfix, Exim, Sendmail and OpenSMTPD.
+// bounce later: Postfix, Exim, Sendmail and OpenSMTPD. OpenBeside starts one of three for Backstop to be
+// plugged into, by lines that are pasted into its configuration.
 //
 // What a server has accepted it hands on by LMTP to a mock of its own, its
 // store. So what every peer holds can be compared octet for octet, and
@@ -17,7 +18,8 @@
 // starting is then tried again, three times at most. Samba cannot be told its ports,
 // so each controller has a loopback address of its own, and the superuser for ports below 1024; to
 // make its domain takes a processor five seconds. Exim pauses 200 ms a
-// session by itself, so suites against it are slow.
+// session by itself, so suites against it are slow. A client that wants another address has to come from it, so all
+// clients have addresses in 127.0.0.0/8; only Postfix takes XCLIENT.
 package rig
 
 // Domain is the domain that every peer receives mail for.

@@ -31,8 +31,11 @@ type Exim struct {
 	Store *mailtest.Mock // gets by LMTP what was accepted
 	Dir   string
 
-	t    testing.TB
-	proc *process
+	t       testing.TB
+	proc    *process
+	binary  string
+	libs    string
+	command []string
 }
 
 // eximUser is the user that Debian's Exim was built for. Where it is not in
@@ -50,33 +53,72 @@ func StartExim(t testing.TB, o EximOptions) *Exim {
 	if o.Domain == "" {
 		o.Domain = Domain
 	}
-	x := &Exim{t: t, Dir: mailtest.Dir(t), Store: mailtest.NewMock(t, mailtest.Script{LMTP: true})}
-	binary, libs := findExim(t)
-	command := append(x.identity(), binary, "-C", filepath.Join(x.Dir, "exim.conf"), "-bdf")
-	command = append(command, o.Command...)
+	x := newExim(t, o.Command...)
+	x.Store = mailtest.NewMock(t, mailtest.Script{LMTP: true})
 	x.SetUsers(o.Users...)
+	x.launch(func(port string) string { return x.config(o, port) })
+	return x
+}
+
+// newExim makes one that is not configured yet.
+func newExim(t testing.TB, arguments ...string) *Exim {
+	t.Helper()
+	x := &Exim{t: t, Dir: mailtest.Dir(t)}
+	x.binary, x.libs = findExim(t)
+	x.command = append(x.identity(), x.binary, "-C", filepath.Join(x.Dir, "exim.conf"), "-bdf")
+	x.command = append(x.command, arguments...)
 	for _, d := range []string{"spool", "log"} {
 		if err := os.Mkdir(filepath.Join(x.Dir, d), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
+	return x
+}
+
+// launch starts it on a free port, for which config makes the configuration.
+func (x *Exim) launch(config func(port string) string) {
+	x.t.Helper()
 	for try := 0; ; try++ {
-		port := freePort(t)
+		port := freePort(x.t)
 		x.Addr = "127.0.0.1:" + port
-		mailtest.WriteFile(t, x.Dir, "exim.conf", x.config(o, binary, port))
-		x.proc = start(t, x.Dir, []string{"LD_LIBRARY_PATH=" + libs}, command...)
-		err := x.proc.greets(x.Addr, "exim.test")
+		mailtest.WriteFile(x.t, x.Dir, "exim.conf", config(port))
+		err := x.begin()
 		if err == nil {
 			break
 		}
-		x.proc.stop()
 		if try == 2 {
-			t.Fatalf("exim does not start: %v\n%s", err, x.Log())
+			x.t.Fatalf("exim does not start: %v\n%s", err, x.Log())
 		}
 	}
-	t.Cleanup(x.proc.stop)
-	return x
+	x.t.Cleanup(x.Stop)
 }
+
+func (x *Exim) begin() error {
+	x.proc = start(x.t, x.Dir, []string{"LD_LIBRARY_PATH=" + x.libs}, x.command...)
+	err := x.proc.greets(x.Addr, "exim.test")
+	if err != nil {
+		x.proc.stop()
+	}
+	return err
+}
+
+// Stop ends it, at the latest when nobody can connect any more.
+func (x *Exim) Stop() {
+	x.proc.stop()
+	if err := refused(x.Addr); err != nil {
+		x.t.Errorf("exim is stopped and can still be reached: %v", err)
+	}
+}
+
+// Start begins again after Stop.
+func (x *Exim) Start() {
+	x.t.Helper()
+	if err := x.begin(); err != nil {
+		x.t.Fatalf("exim does not start again: %v\n%s", err, x.Log())
+	}
+}
+
+func (x *Exim) address() string { return x.Addr }
 
 // findExim returns the unpacked Exim of this checkout, or an installed one, and
 // where its libraries are.
@@ -107,8 +149,7 @@ func (x *Exim) identity() []string {
 	return shown(x.t, "exim", accounts(x.t, x.Dir, eximUser)...)
 }
 
-func (x *Exim) config(o EximOptions, binary, port string) string {
-	_, storePort, _ := strings.Cut(x.Store.Addr(), ":")
+func (x *Exim) config(o EximOptions, ownPort string) string {
 	recipient := "  require verify = recipient\n"
 	if o.Refuse != "" {
 		recipient = "  deny    message = " + o.Refuse + "\n          !verify = recipient\n"
@@ -116,7 +157,7 @@ func (x *Exim) config(o EximOptions, binary, port string) string {
 	known := "  local_parts = lsearch;" + filepath.Join(x.Dir, "users") + "\n"
 	late, domains, onward, relayPort := "", o.Domain, "", "25"
 	if o.Relay != "" {
-		relayPort = o.Relay[strings.LastIndexByte(o.Relay, ':')+1:]
+		relayPort = port(o.Relay)
 	}
 	relayed := "!domains = +local_domains"
 	switch {
@@ -129,7 +170,7 @@ func (x *Exim) config(o EximOptions, binary, port string) string {
 		recipient = ""
 		late = "nobody:\n  driver = redirect\n  data = :fail: no such user\n  allow_fail\n"
 	}
-	return fmt.Sprintf(eximConfig, binary, x.Dir, port, o.Main, recipient, known, late, storePort, domains, onward, relayPort, relayed)
+	return fmt.Sprintf(eximConfig, x.binary, x.Dir, ownPort, o.Main, recipient, known, late, port(x.Store.Addr()), domains, onward, relayPort, relayed)
 }
 
 // eximOnward are the routers of one that sends: everything leaves, and what

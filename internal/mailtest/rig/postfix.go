@@ -29,6 +29,7 @@ type PostfixOptions struct {
 	Refuse    map[string]string // recipient address to an action: "bob@example.com": "450 4.2.0 later"
 	Relay     string            // host:port that takes all mail for other domains: this Postfix sends, for whoever is on loopback, and receives only for Domains (nil: none)
 	Main      map[string]string // further lines of main.cf, which win
+	Paste     Pasted            // text for main.cf and master.cf as an administrator pastes it, which wins over all
 }
 
 // Postfix is a private instance.
@@ -70,11 +71,16 @@ func StartPostfix(t testing.TB, o PostfixOptions) *Postfix {
 		if err == nil {
 			break
 		}
-		if try == 2 {
+		if try == 2 || strings.Contains(p.Log(), "bad command startup") {
 			t.Fatalf("postfix does not start: %v\n%s", err, p.Log())
 		}
 	}
 	t.Cleanup(p.Stop)
+	if o.Paste != (Pasted{}) {
+		if what := p.complaints(); what != "" {
+			t.Fatalf("postfix does not like what was pasted:\n%s", what)
+		}
+	}
 	return p
 }
 
@@ -188,12 +194,8 @@ func (p *Postfix) configure(o PostfixOptions, port string) {
 		main["default_transport"] = "smtp:[127.0.0.1]:" + o.Relay[strings.LastIndexByte(o.Relay, ':')+1:]
 	}
 	maps.Copy(main, o.Main)
-	var b strings.Builder
-	for _, k := range slices.Sorted(maps.Keys(main)) {
-		fmt.Fprintf(&b, "%s = %s\n", k, main[k])
-	}
-	p.write("main.cf", b.String())
-	p.write("master.cf", "127.0.0.1:"+port+" inet n - n - - smtpd\n"+services)
+	p.write("main.cf", pasteMain(main, o.Paste.Main))
+	p.write("master.cf", pasteMaster("127.0.0.1:"+port+" inet n - n - - smtpd\n"+services, o.Paste.Master))
 }
 
 // write writes a file of the configuration and dates it back: Postfix takes a
