@@ -53,6 +53,8 @@ var floors = map[string]int{
 	"record": 3, "tally": 3,
 	// What other servers are told to do, made from a configuration.
 	"guide": 4,
+	// Whether a server beside us asks us: a conversation with it, and what its answers mean.
+	"verify": 4,
 	// What the counts of bounces mean, for people.
 	"bouncereport": 4,
 	// Plugs: one outside system each.
@@ -130,6 +132,7 @@ var dialers = map[string]bool{
 	"relay": true, "directory/callahead": true, "directory/ldapdir": true, "directory/sqldir": true, "directory/httpdir": true, "mailtest": true, "mailtest/rig": true,
 	"resolver": true,
 	"listen":   true, // only to see whether a unix socket found lying about is still served
+	"verify":   true, // asks the MTA that `setup` has just told to ask us
 	"demo":     true, // plays the flood against its own gateway
 }
 

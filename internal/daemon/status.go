@@ -13,22 +13,23 @@ import (
 
 // Status is what a running daemon says of itself.
 type Status struct {
-	PID         int              `json:"pid"`
-	Hostname    string           `json:"hostname"`
-	Mode        string           `json:"mode"`
-	Started     time.Time        `json:"started"`
-	Draining    bool             `json:"draining"`
-	Listeners   []ListenerStatus `json:"listeners"`
-	Sessions    int              `json:"sessions"`
-	Downstreams []PeerStatus     `json:"downstreams"`
-	Sources     []PeerStatus     `json:"sources"`
-	DNS         []PeerStatus     `json:"dns,omitempty"`
-	Keys        *KeyStatus       `json:"keys,omitempty"`
-	Tags        []TagStatus      `json:"tags,omitempty"`
-	Cache       CacheStatus      `json:"cache"`
-	Decisions   []metrics.Count  `json:"decisions"`
-	Log         journal.Stats    `json:"log"`
-	Wrong       []string         `json:"wrong"` // what is wrong now, in words; empty: all is well
+	PID         int               `json:"pid"`
+	Hostname    string            `json:"hostname"`
+	Mode        string            `json:"mode"`
+	Started     time.Time         `json:"started"`
+	Draining    bool              `json:"draining"`
+	Listeners   []ListenerStatus  `json:"listeners"`
+	Sessions    int               `json:"sessions"`
+	Downstreams []PeerStatus      `json:"downstreams"`
+	Sources     []PeerStatus      `json:"sources"`
+	DNS         []PeerStatus      `json:"dns,omitempty"`
+	Keys        *KeyStatus        `json:"keys,omitempty"`
+	Tags        []TagStatus       `json:"tags,omitempty"`
+	Cache       CacheStatus       `json:"cache"`
+	Decisions   []metrics.Count   `json:"decisions"`
+	Doors       map[string]uint64 `json:"doors"` // decisions, by door
+	Log         journal.Stats     `json:"log"`
+	Wrong       []string          `json:"wrong"` // what is wrong now, in words; empty: all is well
 }
 
 // ListenerStatus is one socket.
@@ -57,7 +58,7 @@ func (d *Daemon) Status() Status {
 	s := d.current.Load()
 	st := Status{
 		PID: os.Getpid(), Hostname: s.cfg.Hostname, Mode: s.cfg.Mode.String(), Started: d.started,
-		Draining: d.draining.Load(), Decisions: d.metrics.Decisions(), Log: d.journal.Stats(),
+		Draining: d.draining.Load(), Decisions: d.metrics.Decisions(), Doors: d.metrics.Doors(), Log: d.journal.Stats(),
 		Listeners: []ListenerStatus{}, Downstreams: []PeerStatus{}, Sources: []PeerStatus{}, Wrong: []string{},
 	}
 	if d.doors != nil {

@@ -16,25 +16,10 @@ type Count struct {
 
 // Decisions sums the decisions over doors and stages, the most frequent first.
 func (m *Metrics) Decisions() []Count {
-	ch := make(chan prometheus.Metric, 64)
-	go func() { m.decisions.Collect(ch); close(ch) }()
 	sums := map[[2]string]uint64{}
-	for metric := range ch {
-		var d dto.Metric
-		if metric.Write(&d) != nil {
-			continue
-		}
-		var key [2]string
-		for _, l := range d.GetLabel() {
-			switch l.GetName() {
-			case "verdict":
-				key[0] = l.GetValue()
-			case "rule":
-				key[1] = l.GetValue()
-			}
-		}
-		sums[key] += uint64(d.GetCounter().GetValue())
-	}
+	m.eachDecision(func(labels map[string]string, n uint64) {
+		sums[[2]string{labels["verdict"], labels["rule"]}] += n
+	})
 	counts := make([]Count, 0, len(sums))
 	for k, n := range sums {
 		counts = append(counts, Count{k[0], k[1], n})
@@ -44,4 +29,28 @@ func (m *Metrics) Decisions() []Count {
 		return a.Count > b.Count || a.Count == b.Count && a.Verdict+a.Rule < b.Verdict+b.Rule
 	})
 	return counts
+}
+
+// Doors sums the decisions by door; a door that made none is not among them.
+func (m *Metrics) Doors() map[string]uint64 {
+	sums := map[string]uint64{}
+	m.eachDecision(func(labels map[string]string, n uint64) { sums[labels["door"]] += n })
+	return sums
+}
+
+// eachDecision calls f with the labels of each counter and how far it has counted.
+func (m *Metrics) eachDecision(f func(labels map[string]string, n uint64)) {
+	ch := make(chan prometheus.Metric, 64)
+	go func() { m.decisions.Collect(ch); close(ch) }()
+	for metric := range ch {
+		var d dto.Metric
+		if metric.Write(&d) != nil {
+			continue
+		}
+		labels := map[string]string{}
+		for _, l := range d.GetLabel() {
+			labels[l.GetName()] = l.GetValue()
+		}
+		f(labels, uint64(d.GetCounter().GetValue()))
+	}
 }

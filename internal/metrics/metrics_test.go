@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"maps"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -60,6 +61,9 @@ func TestDecisionsByTheirLabels(t *testing.T) {
 	want := []Count{{"refuse", "recipient-missing", 3}, {"accept", "accepted", 1}, {"accept", "unknown", 1}, {"unknown", "unknown", 1}}
 	if got := m.Decisions(); !slices.Equal(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)
+	}
+	if got, want := m.Doors(), map[string]uint64{"smtp": 3, "http": 1, "explain": 2}; !maps.Equal(got, want) {
+		t.Errorf("by door %v, want %v", got, want)
 	}
 	if n := strings.Count(p, "\nbackstop_decisions_total{"); n != 4 {
 		t.Errorf("%d series: what never happened is not listed", n)
