@@ -16,6 +16,7 @@ import (
 	"backstop/internal/daemon"
 	"backstop/internal/directory/watch"
 	"backstop/internal/keyfile"
+	"backstop/internal/listen"
 )
 
 // checkReport is what `backstop check --json` prints.
@@ -195,6 +196,14 @@ func summary(cfg *config.Config) string {
 	names := make([]string, len(cfg.Domains))
 	for i, d := range cfg.Domains {
 		names[i] = d.Name
+	}
+	for _, b := range []struct {
+		spec listen.Spec
+		name string
+	}{{cfg.Milter.Listen, "milter"}, {cfg.Policy.Listen, "policy service"}, {cfg.Socketmap.Listen, "socketmap"}, {cfg.TCPTable.Listen, "tcp_table"}} {
+		if b.spec != (listen.Spec{}) {
+			listeners = append(listeners, fmt.Sprintf("%s as %s", b.spec, b.name))
+		}
 	}
 	out := ""
 	if o := cfg.Outbound; o != nil {

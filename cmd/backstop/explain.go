@@ -63,7 +63,7 @@ func (a *app) explain() *cobra.Command {
 	c.Flags().StringArrayVar(&f.to, "to", nil, "a recipient `ADDR`; may be repeated")
 	c.Flags().StringVar(&f.message, "message", "", "the message, headers and body, in a `FILE`")
 	c.Flags().BoolVar(&f.noAsk, "no-ask", false, "consult no other server: only lists and what is remembered")
-	c.Flags().BoolVar(&f.outbound, "outbound", false, "decide as mail that leaves by [outbound]")
+	c.Flags().BoolVar(&f.outbound, "outbound", false, "decide as mail that leaves by [outbound] or [milter]")
 	c.Flags().StringVar(&f.at, "at", "", "decide as at this `TIME` (RFC 3339)")
 	return c
 }
@@ -74,8 +74,8 @@ func (a *app) hasOutbound(asked bool) error {
 		return nil
 	}
 	cfg, err := a.load()
-	if err == nil && cfg.Outbound == nil {
-		err = hint("leave --outbound out, or write the section: docs/outbound.md", "%s has no [outbound], so nothing leaves by it", a.file)
+	if err == nil && !cfg.Sends() {
+		err = hint("leave --outbound out, or write a section: docs/outbound.md, docs/beside.md", "%s has neither [outbound] nor [milter], so nothing leaves by it", a.file)
 	}
 	return err
 }

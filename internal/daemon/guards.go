@@ -10,6 +10,7 @@ import (
 	"backstop/internal/directory/access"
 	"backstop/internal/dkim"
 	"backstop/internal/evidence"
+	"backstop/internal/listen"
 	"backstop/internal/mail"
 	"backstop/internal/relay"
 	"backstop/internal/route"
@@ -115,7 +116,7 @@ func (d *Daemon) trust(s, old *setup, e *session.Config) error {
 		}
 		e.SRS, e.SRSDomains, e.SRSReverse = r, cfg.SRS.Domains, cfg.SRS.Reverse && cfg.Outbound != nil
 	}
-	e.Sends, e.Internal = cfg.Sends(), allowed(cfg.Milter.Internal)
+	e.Milter, e.Internal = cfg.Milter.Listen != (listen.Spec{}), allowed(cfg.Milter.Internal)
 	if out := cfg.Outbound; out != nil {
 		want := relayOf(out.Relay)
 		if out.Username != "" {

@@ -50,9 +50,9 @@ func (d *Daemon) Probe(ctx context.Context) []Probed {
 	}
 	if out := s.engine.Outbound; out != nil && len(s.cfg.Domains) > 0 {
 		found.add(s.probeDownstream(ctx, out.Relay, s.cfg.Domains[0].Name))
-		for _, to := range mailboxes(s.cfg) {
-			found.add(d.probeMailbox(ctx, s, to))
-		}
+	}
+	for _, to := range mailboxes(s.cfg) {
+		found.add(d.probeMailbox(ctx, s, to))
 	}
 	if needsDNS(s.cfg) {
 		found.add(s.probeDNS(ctx))

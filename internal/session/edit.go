@@ -267,7 +267,7 @@ func (s *Session) remember(m *holding) {
 		if !s.passedOn && s.e.owner(s.c.From.Domain()) != nil {
 			s.e.Record.Note(record.Sent, id, s.bare(s.c.From.Address))
 		}
-	case s.e.Sends:
+	case s.e.sends():
 		s.hear(id, m.mem[:end])
 	}
 }

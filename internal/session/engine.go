@@ -93,7 +93,7 @@ type Config struct {
 	SRSReverse     bool                  // bounces to them are turned back here, and leave
 	Outbound       *Outbound             // nil: there is no outbound door
 	Internal       func(netip.Addr) bool // whose mail is ours at the doors beside an MTA; nil: nobody's
-	Sends          bool                  // mail leaves through a door beside an MTA too
+	Milter         bool                  // mail of theirs leaves through the milter
 	Record         *record.Record        // which mail was seen; nil: nobody remembers
 	Tally          *tally.Tally          // nil: bounces are not counted for the report
 	// Redirected is told what became of a message that was to go to a mailbox of bounce_to; nil: nobody is.
@@ -133,7 +133,6 @@ func New(c Config) *Engine {
 		}
 	}
 	if out := c.Outbound; out != nil {
-		e.Sends = true
 		e.out = Domain{Route: &route.Domain{Relay: out.Route}, Relay: out.Relay, Mode: c.Mode}
 		e.back = e.out
 		e.back.Mode, e.back.Guards.Bounces = evidence.Enforce, evidence.JudgeEnforce
@@ -180,6 +179,14 @@ func (e *Engine) owner(name string) *Domain {
 		_, name, _ = strings.Cut(name, ".")
 	}
 	return nil
+}
+
+// sends says that mail leaves through one of the doors, so that answers to what comes in are judged.
+func (e *Engine) sends() bool { return e.Milter || e.Outbound != nil }
+
+// listed says whose mail may leave.
+func (e *Engine) listed(client netip.Addr) bool {
+	return e.Outbound != nil && e.Outbound.Allowed(client) || e.Milter && e.Internal != nil && e.Internal(client)
 }
 
 // ring is the keys as they are now.

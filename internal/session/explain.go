@@ -21,7 +21,7 @@ type Question struct {
 	To       []mail.Address
 	Message  []byte    // nil: the message is not judged
 	NoAsk    bool      // consult no other server
-	Outbound bool      // as mail that leaves by the outbound door
+	Outbound bool      // as mail that leaves by the outbound door, or through the milter
 	At       time.Time // zero: now
 }
 
@@ -74,7 +74,7 @@ func (e *Engine) Explain(ctx context.Context, q Question) Explanation {
 	s := quiet.Begin(ctx, evidence.DoorExplain, evidence.Client{Addr: q.Client, Helo: q.Helo, Protocol: "ESMTP"})
 	defer s.Close()
 	if s.c.Leaves = q.Outbound; q.Outbound {
-		s.c.NotListed = e.Outbound == nil || !e.Outbound.Allowed(q.Client)
+		s.c.NotListed = !e.listed(q.Client)
 	}
 	x := &explainer{s: s, now: e.Now, x: Explanation{Recipients: []RecipientExplained{}, Trail: []StepExplained{}}}
 	x.begin()

@@ -44,7 +44,7 @@ func describe(r Rule, c *evidence.Case) string {
 	switch r {
 	case ClientBlocked:
 		if c.NotListed {
-			return "not among the clients of [outbound]"
+			return "not among those whose mail leaves here"
 		}
 		return choose(c.Blocked, "refused by the operator", describePolicy(&c.ClientPolicy))
 	case TooManyConnections:
@@ -81,7 +81,7 @@ func describe(r Rule, c *evidence.Case) string {
 func describeDomain(c *evidence.Case) string {
 	switch {
 	case c.Leaves && c.NotListed:
-		return "not among the clients of [outbound]"
+		return "not among those whose mail leaves here"
 	case c.Leaves:
 		return "mail of our own servers goes to any domain"
 	case c.OurDomain == evidence.No && c.Door.Beside():
