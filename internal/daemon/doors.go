@@ -13,6 +13,7 @@ import (
 	"backstop/internal/evidence"
 	"backstop/internal/listen"
 	"backstop/internal/milterd"
+	"backstop/internal/policyd"
 	"backstop/internal/smtp"
 	"backstop/internal/smtpd"
 )
@@ -32,9 +33,12 @@ type wanted struct {
 
 // The doors by the sections that name their sockets.
 const (
-	doorSMTP     = "smtp"
-	doorOutbound = "outbound"
-	doorMilter   = "milter"
+	doorSMTP      = "smtp"
+	doorOutbound  = "outbound"
+	doorMilter    = "milter"
+	doorPolicy    = "policy"
+	doorSocketmap = "socketmap"
+	doorTCPTable  = "tcp_table"
 )
 
 // sockets are those that a configuration wants, in its order.
@@ -49,7 +53,8 @@ func sockets(cfg *config.Config) []wanted {
 		}
 	}
 	for _, w := range []wanted{
-		{doorMilter, cfg.Milter.Listen},
+		{doorMilter, cfg.Milter.Listen}, {doorPolicy, cfg.Policy.Listen},
+		{doorSocketmap, cfg.Socketmap.Listen}, {doorTCPTable, cfg.TCPTable.Listen},
 	} {
 		if w.spec != (listen.Spec{}) {
 			all = append(all, w)
@@ -62,12 +67,16 @@ func sockets(cfg *config.Config) []wanted {
 type doors struct {
 	smtp, outbound *smtpd.Door
 	milter         *milterd.Door
+	policy         *policyd.Door
+	socketmap      *policyd.Door
+	table          *policyd.Door
 }
 
 func (d *Daemon) newDoors(s *setup) *doors {
 	return &doors{
 		smtp: smtpd.New(d.doorConfig(s)), outbound: smtpd.New(d.outboundConfig(s)),
-		milter: milterd.New(d.milterConfig(s)),
+		milter: milterd.New(d.milterConfig(s)), policy: policyd.New(d.policyConfig(s, policyd.Policy)),
+		socketmap: policyd.New(d.policyConfig(s, policyd.Socketmap)), table: policyd.New(d.policyConfig(s, policyd.TCPTable)),
 	}
 }
 
@@ -76,6 +85,9 @@ func (o *doors) configure(d *Daemon, s *setup) {
 	o.smtp.Configure(d.doorConfig(s))
 	o.outbound.Configure(d.outboundConfig(s))
 	o.milter.Configure(d.milterConfig(s))
+	o.policy.Configure(d.policyConfig(s, policyd.Policy))
+	o.socketmap.Configure(d.policyConfig(s, policyd.Socketmap))
+	o.table.Configure(d.policyConfig(s, policyd.TCPTable))
 }
 
 // one is what all doors have.
@@ -84,7 +96,9 @@ type one interface {
 	Shutdown(context.Context) error
 }
 
-func (o *doors) all() []one { return []one{o.smtp, o.outbound, o.milter} }
+func (o *doors) all() []one {
+	return []one{o.smtp, o.outbound, o.milter, o.policy, o.socketmap, o.table}
+}
 
 // open is how many connections are open at all doors.
 func (o *doors) open() (n int) {
@@ -113,6 +127,12 @@ func (d *Daemon) serves(door string) func(net.Listener) error {
 		return d.doors.outbound.Serve
 	case doorMilter:
 		return d.doors.milter.Serve
+	case doorPolicy:
+		return d.doors.policy.Serve
+	case doorSocketmap:
+		return d.doors.socketmap.Serve
+	case doorTCPTable:
+		return d.doors.table.Serve
 	}
 	return d.doors.smtp.Serve
 }
@@ -233,4 +253,9 @@ func (d *Daemon) panicked(v any, stack []byte) {
 // milterConfig is what the milter door is told.
 func (d *Daemon) milterConfig(s *setup) milterd.Config {
 	return milterd.Config{Engine: s.engine, Logger: d.log, Panic: d.panicked}
+}
+
+// policyConfig is what the policy service and the maps are told.
+func (d *Daemon) policyConfig(s *setup, p policyd.Protocol) policyd.Config {
+	return policyd.Config{Protocol: p, Map: s.cfg.TCPTable.Map.String(), Engine: s.engine, Logger: d.log}
 }
