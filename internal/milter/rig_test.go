@@ -17,16 +17,21 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // recorder is a handler that writes down what it is told, and answers what it was told to.
 type recorder struct {
-	c       *milter.Conn
+	c       *milter.Conn // of CONNECT
+	conn    *milter.Conn
 	log     []string
 	say     map[string]milter.Response // by the first word of a line of log
 	message func(*milter.Message) milter.Response
+	see     func() string // written behind each line
 	done    chan struct{}
 }
 
 func (r *recorder) told(words ...string) milter.Response {
 	line := strings.Join(words, " ")
 	r.log = append(r.log, line)
+	if r.see != nil {
+		r.log[len(r.log)-1] += r.see()
+	}
 	if one, ok := r.say[line]; ok {
 		return one
 	}
@@ -83,6 +88,7 @@ func serve(t *testing.T, r *recorder, cfg milter.Config) net.Conn {
 	cfg.NewHandler = func(c *milter.Conn) milter.Handler { r.c = c; return r }
 	r.done = make(chan struct{})
 	conn := milter.NewConn(far, &cfg)
+	r.conn = conn
 	go func() { defer close(r.done); conn.Serve() }()
 	t.Cleanup(func() { near.Close(); <-r.done })
 	return near
