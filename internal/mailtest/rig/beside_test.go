@@ -2,6 +2,7 @@ package rig
 
 import (
 	"net"
+	"slices"
 	"strings"
 	"testing"
 
@@ -117,6 +118,34 @@ func TestBesidePasted(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestBesideDialogues shows that dialogues can be played, and that none of them adds to a message or takes from it.
+func TestBesideDialogues(t *testing.T) {
+	var kinds []Kind
+	for _, kind := range BesideKinds() {
+		kinds = append(kinds, Kind{kind, func(t testing.TB) *Peer { return OpenBeside(t, kind, Pasted{}).Peer() }})
+	}
+	some := slices.DeleteFunc(Dialogues(t, "conversation"), func(d *mailtest.Dialogue) bool {
+		return !slices.Contains([]string{"body-dots", "body-eight-bit", "begun-again"}, d.Name)
+	})
+	PlayAll(t, some, kinds, nil)
+}
+
+// TestPostfixLogins shows that who has logged in may send to everybody, by AUTH or by XCLIENT.
+func TestPostfixLogins(t *testing.T) {
+	b := OpenBeside(t, "postfix", Pasted{})
+	k := b.Dial(t, Outside)
+	k.Expect(t, "220", "banner")
+	k.Ask(t, "EHLO x.test")
+	begins(t, []string{k.Ask(t, "AUTH PLAIN AGpvZQB3cm9uZw==").String()}, "535")
+	LogIn(t, k, "joe")
+	begins(t, []string{k.Ask(t, "MAIL FROM:<joe@example.com>").String(), k.Ask(t, "RCPT TO:<dora@elsewhere.test>").String()}, "250", "250")
+	k = b.Dial(t, Outside)
+	k.Expect(t, "220", "banner")
+	begins(t, []string{k.Ask(t, "XCLIENT ADDR=192.0.2.7 NAME=[UNAVAILABLE] LOGIN=joe").String()}, "220")
+	k.Ask(t, "EHLO x.test")
+	begins(t, []string{k.Ask(t, "MAIL FROM:<joe@example.com>").String(), k.Ask(t, "RCPT TO:<dora@elsewhere.test>").String()}, "250", "250")
 }
 
 // TestPasteReplaces shows that an administrator's file says nothing twice.

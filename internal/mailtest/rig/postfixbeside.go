@@ -16,9 +16,11 @@ func (b *Beside) postfix(t testing.TB, p Pasted) server {
 	return StartPostfix(t, PostfixOptions{
 		AcceptAll: true, Domains: []string{Domain, OtherDomain}, XClient: true, Paste: p,
 		Main: map[string]string{
-			"mynetworks":        Inside + "/32",
-			"relay_transport":   "smtp:[127.0.0.1]:" + port(b.Store.Addr()),
-			"default_transport": "smtp:[127.0.0.1]:" + port(b.World.Addr()),
+			"mynetworks":               Inside + "/32",
+			"smtpd_relay_restrictions": "permit_mynetworks permit_sasl_authenticated reject_unauth_destination",
+			"relay_transport":          "smtp:[127.0.0.1]:" + port(b.Store.Addr()),
+			"default_transport":        "smtp:[127.0.0.1]:" + port(b.World.Addr()),
+			"smtpd_sasl_auth_enable":   "yes", "smtpd_sasl_type": "dovecot", "smtpd_sasl_path": "inet:" + newLogins(t),
 			// What is put off is tried again at once.
 			"queue_run_delay": "1s", "minimal_backoff_time": "1s", "maximal_backoff_time": "1s",
 			"notify_classes":                      "", // the postmaster is not told what clients did

@@ -99,6 +99,7 @@ func (s *SendmailDaemon) daemon(o SendmailDaemonOptions, own string) string {
 		text += "define(`" + name + "', `" + defines[name] + "')dnl\n"
 	}
 	return text + "FEATURE(`no_default_msa')dnl\nDAEMON_OPTIONS(`Name=MTA, Addr=127.0.0.1, Port=" + own + "')dnl\n" +
+		"MODIFY_MAILER_FLAGS(`ESMTP', `-DFM')dnl\n" + // what the store gets is given no Date, From or Message-Id
 		"FEATURE(`nocanonify')dnl\nFEATURE(`accept_unresolvable_domains')dnl\n" +
 		"FEATURE(`access_db', `hash -T<TMPF> " + s.path("access") + "')dnl\n" +
 		"FEATURE(`mailertable', `hash " + s.path("mailer") + "')dnl\n" +
