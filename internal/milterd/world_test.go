@@ -74,14 +74,19 @@ func (c *checker) DMARC(context.Context, []byte, evidence.SPF, []evidence.Signat
 type people struct{}
 
 func (people) Name() string { return "people" }
-func (people) Lookup(_ context.Context, a mail.Address) directory.Answer {
-	switch a.LocalKey() {
+func (p people) Lookup(_ context.Context, a mail.Address) directory.Answer {
+	return directory.Answer{Standing: p.Known(a.Key())}
+}
+
+// Known makes it answer as a list does.
+func (people) Known(key string) evidence.Standing {
+	switch name, _, _ := strings.Cut(key, "@"); name {
 	case "nobody":
-		return directory.Answer{Standing: evidence.Missing}
+		return evidence.Missing
 	case "later":
-		return directory.Answer{Standing: evidence.Unavailable, Detail: "away"}
+		return evidence.Unavailable
 	}
-	return directory.Answer{Standing: evidence.Exists}
+	return evidence.Exists
 }
 
 // policies panics for the senders that it is told to.
@@ -151,7 +156,7 @@ func newWorld(t testing.TB) *world {
 	t.Cleanup(func() { remembered.Close() })
 	w.cfg = session.Config{
 		Hostname: "mx.example.org", Rules: verdict.Rules{MaxReceived: 50}, Table: table, Domains: domains, Directory: dir, Now: w.clock,
-		Auth: w.auth, Internal: func(a netip.Addr) bool { return a == server.Addr || a.IsLoopback() }, Sends: true, Record: remembered,
+		Auth: w.auth, Internal: func(a netip.Addr) bool { return a == server.Addr || a.IsLoopback() }, Milter: true, Record: remembered,
 		Blocked: func(a netip.Addr) bool { return a == spammer.Addr }, Policies: policies{}, Spool: t.TempDir(),
 		Journal: w.journal, Logger: slog.New(w.journal.Handler()),
 	}
@@ -302,33 +307,37 @@ func (m *mta) rcpt(to string, args ...string) string {
 	return m.word(m.Rcpt(to, args...))
 }
 
-// message sends a message as Postfix does, fields first, and returns the answer.
+// field is one header field: name and what stands behind its colon, folds as LF.
+type field [2]string
+
+// split takes a message apart.
+func split(text string) (fields []field, body []byte) {
+	head, rest, _ := strings.Cut(text, "\r\n\r\n")
+	for f := range strings.SplitSeq(strings.NewReplacer("\r\n ", "\n ", "\r\n\t", "\n\t").Replace(head), "\r\n") {
+		if name, value, ok := strings.Cut(f, ":"); ok {
+			fields = append(fields, field{strings.TrimRight(name, " "), value}) // as Postfix and Sendmail mend it
+		}
+	}
+	return fields, []byte(rest)
+}
+
+// message sends a message, and returns the answer that ends it.
 func (m *mta) message(text string) milter.Answer {
 	m.t.Helper()
-	if a, err := m.Data(); err != nil || a.Action != milter.Continue {
-		must(m.t, err)
-		return a
+	return m.parts(split(text))
+}
+
+func (m *mta) parts(fields []field, body []byte) milter.Answer {
+	m.t.Helper()
+	a, err := m.Data()
+	for i := 0; err == nil && a.Action == milter.Continue && i < len(fields); i++ {
+		a, err = m.Header(fields[i][0], fields[i][1])
 	}
-	head, body, _ := strings.Cut(text, "\r\n\r\n")
-	for _, f := range strings.Split(strings.NewReplacer("\r\n ", "\n ", "\r\n\t", "\n\t").Replace(head), "\r\n") {
-		if f == "" {
-			continue
+	for _, next := range []func() (milter.Answer, error){m.EOH, func() (milter.Answer, error) { return m.Body(body) }, m.EndOfBody} {
+		if err == nil && a.Action == milter.Continue {
+			a, err = next()
 		}
-		name, value, _ := strings.Cut(f, ":")
-		if a, err := m.Header(name, value); err != nil || a.Action != milter.Continue {
-			must(m.t, err)
-			return a
-		}
 	}
-	if a, err := m.EOH(); err != nil || a.Action != milter.Continue {
-		must(m.t, err)
-		return a
-	}
-	if a, err := m.Body([]byte(body)); err != nil || a.Action != milter.Continue {
-		must(m.t, err)
-		return a
-	}
-	a, err := m.EndOfBody()
 	must(m.t, err)
 	return a
 }
