@@ -66,7 +66,7 @@ var floors = map[string]int{
 	// The heart.
 	"session": 5,
 	// Doors.
-	"smtpd": 6, "milterd": 6,
+	"smtpd": 6, "milterd": 6, "policyd": 6,
 	// The whole.
 	"daemon": 7,
 	// A mail server with three mailboxes, for trying.
