@@ -22,11 +22,12 @@ func (c *Config) finish(d *decoder) {
 	for _, s := range d.ordered {
 		c.checkAsked(d, s)
 	}
+	c.checkDoors(d)
 	for _, t := range d.domains {
 		c.resolve(d, t)
 		c.checkGuards(d, t)
 		c.Domains = append(c.Domains, t.Domain)
-		c.checkOwnLoop(d, t)
+		c.checkRelay(d, t)
 	}
 	for _, s := range d.ordered {
 		if !s.used {
@@ -35,7 +36,6 @@ func (c *Config) finish(d *decoder) {
 	}
 	c.checkPostmaster(d)
 	c.checkListeners(d)
-	c.checkDoors(d)
 	c.checkOutbound(d)
 	c.checkSRS(d)
 	if _, written := d.places["domain"]; !written {
@@ -119,6 +119,9 @@ func (c *Config) callahead(d *decoder, o Callahead, t *domainDraft, ref *sourceR
 	if o.Target.IsZero() {
 		o.Target = t.Relay
 	}
+	if o.Target.IsZero() && !t.relayed && len(c.SMTP.Listen) == 0 {
+		d.fail(t.section, `write relay = "smtp://HOST:PORT", or recipients = ["callahead:smtp://HOST:PORT"]`, "recipients: callahead asks the relay who exists, and %s has none", t.Name)
+	}
 	if ref.named == "" {
 		ref.Name = "callahead:" + o.Target.String()
 	}
@@ -189,8 +192,14 @@ func loopback(hostport string) bool {
 	return host == "localhost" || err == nil && a.IsLoopback()
 }
 
-// checkOwnLoop finds a relay that is this gateway itself.
-func (c *Config) checkOwnLoop(d *decoder, t *domainDraft) {
+// checkRelay wants a relay where mail is delivered, and finds one that is this gateway itself.
+func (c *Config) checkRelay(d *decoder, t *domainDraft) {
+	if !t.relayed {
+		if len(c.SMTP.Listen) > 0 {
+			d.fail(t.section, `write relay = "smtp://HOST:PORT"`, "[[domain]] has no relay")
+		}
+		return
+	}
 	if c.isOwn(t.Relay) {
 		d.fail(t.relayAt, "name the server that has the mailboxes", "relay: %s is this gateway itself, so mail would go in circles", t.Relay)
 	}

@@ -10,7 +10,9 @@ import (
 // domainDraft is a [[domain]] before the sections that it may name are known.
 type domainDraft struct {
 	Domain
+	section position
 	relayAt position
+	relayed bool // a relay is written
 	refs    []sourceRef
 	guardPlaces
 }
@@ -29,8 +31,8 @@ func (t *domainDraft) keys() []key {
 			}
 		}, doc: "The domain. Subdomains are domains of their own."},
 		{name: "aliases", def: "[]", set: t.takeAliases, doc: "Other names with the same users. The directory is asked under `name`; the downstream gets the address as the sender wrote it."},
-		{name: "relay", required: true, example: `"smtp://HOST:PORT"`, set: func(d *decoder, n *node) { t.relayAt = n.at; text(&t.Relay, parseRelay)(d, n) },
-			doc: "The downstream: `smtp://HOST[:PORT]`, `lmtp://HOST:PORT` or `lmtp+unix:///PATH`. `?tls=off`, `opportunistic` (default) or `require`; `&client=xclient`, `xforward` or `proxy` hands on the true client to a downstream that trusts us."},
+		{name: "relay", unset: "none; required where `[smtp]` listens", set: func(d *decoder, n *node) { t.relayAt, t.relayed = n.at, true; text(&t.Relay, parseRelay)(d, n) },
+			doc: "The downstream: `smtp://HOST[:PORT]`, `lmtp://HOST:PORT` or `lmtp+unix:///PATH`. `?tls=off`, `opportunistic` (default) or `require`; `&client=xclient`, `xforward` or `proxy` hands on the true client to a downstream that trusts us. Beside an MTA, which delivers itself, it is needed only where `callahead` asks it."},
 		{name: "recipients", def: `["callahead"]`, set: t.takeRecipients,
 			doc: "Who says which users exist, asked in this order; the first definite answer holds. `callahead` (the relay itself), `callahead:smtp://HOST:PORT`, `list:FILE` (an address or a local part a line, `#` comments), `access:FILE` and `virtusertable:FILE` (Sendmail's texts), `postmap:FILE` (Postfix's), `anybody`, or the name of a `[source.NAME]`."},
 		{name: "subaddress", def: `""`, set: text(&t.Subaddress, parseSeparator),
@@ -94,7 +96,7 @@ func takeDomains(d *decoder, n *node) {
 		return
 	}
 	for _, e := range n.elems {
-		t := &domainDraft{}
+		t := &domainDraft{section: e.at}
 		d.table(e, "[[domain]]", t.keys())
 		d.domains = append(d.domains, t)
 	}

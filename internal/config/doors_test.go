@@ -52,6 +52,14 @@ func TestBesideAnMTA(t *testing.T) {
 	}
 }
 
+// TestNoRelay: who delivers nothing needs none.
+func TestNoRelay(t *testing.T) {
+	c, err := Parse("x.toml", []byte("[socketmap]\nlisten = \"127.0.0.1:10041\"\n[[domain]]\nname = \"example.com\"\nrecipients = [\"callahead:smtp://store.example.com\"]\n"))
+	if err != nil || !c.Domains[0].Relay.IsZero() {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestOpenDoorsAreWarnedOf(t *testing.T) {
 	c, err := Parse("x.toml", []byte("[policy]\nlisten = \":10040\"\n[socketmap]\nlisten = \"10.0.0.1:10041\"\n[milter]\ninternal = [\"::/0\"]\n"+oneDomain))
 	if err != nil {

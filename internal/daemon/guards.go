@@ -31,9 +31,12 @@ func (d *Daemon) domain(s, old *setup, c *config.Domain) (*session.Domain, error
 		return nil, err
 	}
 	out := &session.Domain{
-		Route: r, Chain: chain, Relay: d.relay(s, old, relayOf(r.Relay)), Mode: r.ModeOr(s.cfg.Mode),
+		Route: r, Chain: chain, Mode: r.ModeOr(s.cfg.Mode),
 		Guards: c.Guards, TagsSince: s.tags.tagsSince(c.Name), Forged: c.Forged, Senders: senders,
 		Exempt: session.Exempt{From: c.Exempt.From, To: c.Exempt.To}, BounceTo: c.BounceTo,
+	}
+	if !r.Relay.IsZero() {
+		out.Relay = d.relay(s, old, relayOf(r.Relay))
 	}
 	out.Sign, out.PublicKey = dkimKeys(c)
 	return out, nil

@@ -44,7 +44,7 @@ func (d *Daemon) Probe(ctx context.Context) []Probed {
 				found.add(p.probe(ctx))
 			}
 		}
-		if !found.down("downstream", dom.Relay.Name()) { // one that is away is away for all domains
+		if dom.Relay != nil && !found.down("downstream", dom.Relay.Name()) { // one that is away is away for all domains
 			found.add(s.probeDownstream(ctx, dom.Relay, dom.Route.Name))
 		}
 	}

@@ -46,15 +46,12 @@ type Table struct {
 	byName  map[string]*Domain
 }
 
-// NewTable makes a table. The names must be folded, each may stand only once
-// among all names and aliases, and each domain needs a relay.
+// NewTable makes a table. The names must be folded, and each may stand only once
+// among all names and aliases. A domain without a relay is one that another server delivers for.
 func NewTable(domains []Domain) (*Table, error) {
 	t := &Table{byName: make(map[string]*Domain, len(domains))}
 	for i := range domains {
 		d := domains[i] // a copy: what the caller does to his slice later must not reach us
-		if d.Relay.IsZero() {
-			return nil, fmt.Errorf("domain %q has no relay", d.Name)
-		}
 		t.domains = append(t.domains, &d)
 		if err := t.add(d.Name, &d); err != nil {
 			return nil, err
