@@ -25,9 +25,23 @@ type Pasted struct {
 	MC string // into Sendmail's m4 configuration, above the mailers
 	CF string // at the end of its sendmail.cf
 
-	EximMain string // at the end of Exim's main section, and what else stands above the ACLs
-	EximRcpt string // into its ACL for RCPT: behind what lets Inside send and refuses relaying, above what accepts
-	EximData string // into its ACL for DATA, above what accepts
+	EximMain    string // at the head of Exim's configuration, where macros stand
+	EximRcpt    string // into its ACL for RCPT: behind what lets Inside send and refuses relaying, above what accepts
+	EximData    string // into its ACL for DATA, above what accepts
+	EximRouters string // above its first router
+}
+
+// Add adds lines to what is pasted into a file, which is named as in the JSON of `backstop setup`.
+func (p *Pasted) Add(t testing.TB, file string, lines ...string) {
+	t.Helper()
+	place := map[string]*string{
+		"main.cf": &p.Main, "master.cf": &p.Master, "sendmail.mc": &p.MC, "sendmail.cf": &p.CF,
+		"exim: macros": &p.EximMain, "exim: acl_check_rcpt": &p.EximRcpt, "exim: acl_check_data": &p.EximData, "exim: routers": &p.EximRouters,
+	}[file]
+	if place == nil {
+		t.Fatalf("no MTA here has a file %q", file)
+	}
+	*place += strings.Join(lines, "\n") + "\n"
 }
 
 // Beside is a real MTA that Backstop is plugged into. It takes mail for everybody in Domain and in OtherDomain,

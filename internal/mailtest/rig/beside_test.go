@@ -104,7 +104,7 @@ func TestBesidePasted(t *testing.T) {
 			Master: "proxymap  unix  -  -  n  -  -  proxymap\n  -o syslog_name=pasted\n"}, []string{"250", "250", "550 5.1.1"}},
 		"mc":   {"sendmail", Pasted{MC: "INPUT_MAIL_FILTER(`x', `S=inet:" + nobody + "@127.0.0.1, F=T')dnl"}, []string{"451 4.3.2"}},
 		"cf":   {"sendmail", Pasted{CF: "Xx, S=inet:" + nobody + "@127.0.0.1, F=T\nO InputMailFilters=x"}, []string{"451 4.3.2"}},
-		"exim": {"exim", Pasted{EximMain: "WAIT = 5s", EximRcpt: ask, EximData: "  deny message = 550 5.6.0 not today"}, []string{"250", "250", "550 5.1.1"}},
+		"exim": {"exim", Pasted{EximMain: "WAIT = 5s", EximRcpt: ask, EximData: "  deny message = 550 5.6.0 not today", EximRouters: "other:\n  driver = redirect\n  data = :blackhole:"}, []string{"250", "250", "550 5.1.1"}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -146,6 +146,16 @@ func TestPostfixLogins(t *testing.T) {
 	begins(t, []string{k.Ask(t, "XCLIENT ADDR=192.0.2.7 NAME=[UNAVAILABLE] LOGIN=joe").String()}, "220")
 	k.Ask(t, "EHLO x.test")
 	begins(t, []string{k.Ask(t, "MAIL FROM:<joe@example.com>").String(), k.Ask(t, "RCPT TO:<dora@elsewhere.test>").String()}, "250", "250")
+}
+
+// TestPastedByItsFile shows that the places are named as the guides name them.
+func TestPastedByItsFile(t *testing.T) {
+	var p Pasted
+	p.Add(t, "exim: macros", "A = b", "C = d")
+	p.Add(t, "exim: macros", "E = f")
+	if p.EximMain != "A = b\nC = d\nE = f\n" {
+		t.Errorf("%+v", p)
+	}
 }
 
 // TestPasteReplaces shows that an administrator's file says nothing twice.

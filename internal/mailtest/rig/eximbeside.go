@@ -10,14 +10,15 @@ func (b *Beside) exim(t testing.TB, p Pasted) server {
 	x := newExim(t, "-q1s")
 	x.Store = b.Store
 	x.launch(func(own string) string {
-		return fmt.Sprintf(eximBeside, x.binary, x.Dir, own, Domain+" : "+OtherDomain, Inside, p.EximMain, p.EximRcpt, p.EximData, port(b.Store.Addr()), port(b.World.Addr()))
+		return fmt.Sprintf(eximBeside, x.binary, x.Dir, own, Domain+" : "+OtherDomain, Inside, p.EximMain, p.EximRcpt, p.EximData, port(b.Store.Addr()), port(b.World.Addr()), p.EximRouters)
 	})
 	return x
 }
 
-// eximBeside is shaped like the configuration that administrators have: Debian's. As there, DSN is not offered: with
-// it, Exim 4.96 makes a = of a blank in a quoted local part.
-const eximBeside = `exim_user = root
+// eximBeside is shaped like the configuration that administrators have, Debian's, with its macro for what leaves. As
+// there, DSN is not offered: with it, Exim 4.96 makes a = of a blank in a quoted local part.
+const eximBeside = `%[6]s
+exim_user = root
 exim_group = root
 exim_path = %[1]s
 spool_directory = %[2]s/spool
@@ -41,7 +42,6 @@ smtp_accept_max = 1000
 smtp_accept_queue_per_connection = 0
 smtp_enforce_sync = false
 message_size_limit = 50M
-%[6]s
 begin acl
 acl_check_rcpt:
   accept  hosts = +relay_from_hosts
@@ -53,6 +53,7 @@ acl_check_data:
 %[8]s
   accept
 begin routers
+%[11]s
 hub:
   driver = manualroute
   domains = +relay_to_domains
@@ -76,6 +77,9 @@ store:
   user = ` + eximUser + `
 world:
   driver = smtp
+.ifdef REMOTE_SMTP_RETURN_PATH
+  return_path = REMOTE_SMTP_RETURN_PATH
+.endif
   port = %[10]s
   allow_localhost
   hosts_avoid_tls = *
