@@ -85,12 +85,16 @@ func (c *Conn) Serve() {
 		c.leave()
 		c.in.free()
 	}()
-	for err := c.negotiate(); err == nil; {
+	err := c.negotiate()
+	for err == nil {
 		var command byte
 		var data []byte
 		if command, data, err = c.in.next(); err == nil {
 			err = c.event(command, data)
 		}
+	}
+	if c.cfg.Malformed != nil && errors.Is(err, ErrMalformed) {
+		c.cfg.Malformed(c.nc.RemoteAddr().String(), err)
 	}
 }
 

@@ -149,16 +149,19 @@ func TestOlder(t *testing.T) {
 	ok(mta.EOH())
 	ok(mta.Body([]byte("text\r\n")))
 	ok(mta.EndOfBody())
-	r.say = map[string]milter.Response{"data": {Action: milter.Reject}}
-	ok(mta.Mail(""))
-	ok(mta.Rcpt("bob@example.com"))
+	over(t, r, mta)
+	wantLog(t, r, "connect mx.example.net 4 192.0.2.1:25", "helo mx.example.net", "mail <ann@example.org>", "rcpt <bob@example.com>",
+		"data", "message Subject: one\r\n\r\ntext\r\n", "abort", "close")
+
+	r = &recorder{say: map[string]milter.Response{"data": {Action: milter.Reject}}}
+	mta = start(t, r, milter.Config{}, milter.Offer{Version: 3})
+	open(t, mta)
 	ok(mta.Data())
 	if a := ok(mta.Header("Subject", " two")); a.Action != milter.Reject {
 		t.Errorf("%+v", a)
 	}
 	over(t, r, mta)
-	wantLog(t, r, "connect mx.example.net 4 192.0.2.1:25", "helo mx.example.net", "mail <ann@example.org>", "rcpt <bob@example.com>",
-		"data", "message Subject: one\r\n\r\ntext\r\n", "abort", "mail <>", "rcpt <bob@example.com>", "data", "abort", "close")
+	wantLog(t, r, "connect mx.example.net 4 192.0.2.1:25", "helo mx.example.net", "mail <ann@example.org>", "rcpt <bob@example.com>", "data", "abort", "close")
 }
 
 // TestUnanswered: an event without an answer cannot be refused, but what Data says is kept.

@@ -7,8 +7,8 @@
 // no document but the library libmilter and the MTAs; the names in these comments (SMFIC_MAIL, SMFIR_ADDRCPT)
 // are those of its header mfdef.h.
 //
-// Whatever breaks the protocol ends the connection without a word, and the MTA does what it does
-// when a filter is gone: a temporary failure, if it is set up as it should be. These break it:
+// Whatever breaks the protocol ends the connection without an answer (Config.Malformed is told why), and the MTA does what it
+// does when a filter is gone: a temporary failure, if it is set up as it should be. These break it:
 //
 //   - a packet of length 0, or with more than 65,535 octets of data, which is as much as libmilter takes. It is refused
 //     when its length was read, before room is made for it;

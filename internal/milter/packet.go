@@ -19,11 +19,11 @@ var smallBuffers = sync.Pool{New: func() any { b := make([]byte, smallBuffer); r
 var largeBuffers = sync.Pool{New: func() any { b := make([]byte, largeBuffer); return &b }}
 var writeBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }}
 
-// errProtocol is wrapped by whatever a peer does wrong.
-var errProtocol = errors.New("milter: broken protocol")
+// ErrMalformed is wrapped by every error about what the other end sent.
+var ErrMalformed = errors.New("malformed")
 
 func broken(format string, args ...any) error {
-	return fmt.Errorf("%w: "+format, append([]any{errProtocol}, args...)...)
+	return fmt.Errorf("%w: "+format, append([]any{ErrMalformed}, args...)...)
 }
 
 // packets reads packets from a connection: into a small buffer while it is idle, into a large one from a pool

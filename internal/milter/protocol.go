@@ -199,13 +199,14 @@ type HeaderEdit struct {
 
 // Config is what a Conn needs.
 type Config struct {
-	NewHandler func(*Conn) Handler // called at each CONNECT
-	Actions    ActionMask          // wanted
-	Steps      StepMask            // wanted
-	Macros     map[Stage]string    // names asked for, divided by blanks, where the MTA lets a filter choose; a stage that is not named stays as the MTA has it
-	Timeout    time.Duration       // between two packets; 0: 2 hours, for an MTA may hold a connection that long
-	Progress   time.Duration       // how often the MTA is told to wait while Message works behind the end of the body; 0: 10 s
-	Panic      func(v any, stack []byte)
+	NewHandler func(*Conn) Handler          // called at each CONNECT
+	Actions    ActionMask                   // wanted
+	Steps      StepMask                     // wanted
+	Macros     map[Stage]string             // names asked for, divided by blanks, where the MTA lets a filter choose; a stage that is not named stays as the MTA has it
+	Timeout    time.Duration                // between two packets; 0: 2 hours, for an MTA may hold a connection that long
+	Progress   time.Duration                // how often the MTA is told to wait while Message works behind the end of the body; 0: 10 s
+	Panic      func(v any, stack []byte)    // told of a handler's panic, which ends its connection
+	Malformed  func(peer string, err error) // told why a connection was ended; err wraps ErrMalformed
 }
 
 // ErrAborted is what Message.Read returns when the message ended before its end: ABORT, QUIT, a lost connection, a broken protocol.
