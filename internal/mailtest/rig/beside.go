@@ -46,8 +46,9 @@ func (p *Pasted) Add(t testing.TB, file string, lines ...string) {
 
 // Beside is a real MTA that Backstop is plugged into. It takes mail for everybody in Domain and in OtherDomain,
 // from anywhere, and for all the world from Inside: who exists it is to learn from what was pasted. What it took
-// for the domains goes to the store, which refuses who is not one of Users, and all the rest to the world: so
-// whom it took and should not have taken is seen there as a bounce.
+// for the domains (<postmaster> is in Domain) goes to the store, which refuses who is not one of Users, and all the
+// rest to the world: so whom it took and should not have taken is seen there as a bounce. A bounce that cannot be
+// delivered is dropped.
 type Beside struct {
 	Kind  string
 	Addr  string         // host:port

@@ -68,6 +68,15 @@ func TestBeside(t *testing.T) {
 			if kept != 3 {
 				t.Errorf("stored: %v", b.Store.Messages())
 			}
+			b.Store.Forget()
+			k = b.Dial(t, Outside)
+			begins(t, say(t, k, "", "postmaster", "nobody@"+Domain), "250", "250", "250")
+			k.Ask(t, "DATA")
+			begins(t, []string{k.Ask(t, "Subject: x\r\n\r\nx\r\n.").String()}, "250")
+			b.Settle(t)
+			if got := b.Store.Messages(); len(got) != 1 || len(got[0].To) != 1 || got[0].To[0].Path != "postmaster@"+Domain {
+				t.Errorf("for the postmaster: %v", got)
+			}
 			b.Stop()
 			if nc, err := net.Dial("tcp", b.Addr); err == nil {
 				nc.Close()

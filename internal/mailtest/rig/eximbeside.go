@@ -10,7 +10,7 @@ func (b *Beside) exim(t testing.TB, p Pasted) server {
 	x := newExim(t, "-q1s")
 	x.Store = b.Store
 	x.launch(func(own string) string {
-		return fmt.Sprintf(eximBeside, x.binary, x.Dir, own, Domain+" : "+OtherDomain, Inside, p.EximMain, p.EximRcpt, p.EximData, port(b.Store.Addr()), port(b.World.Addr()), p.EximRouters)
+		return fmt.Sprintf(eximBeside, x.binary, x.Dir, own, Domain+" : "+OtherDomain, Inside, p.EximMain, p.EximRcpt, p.EximData, port(b.Store.Addr()), port(b.World.Addr()), p.EximRouters, Domain)
 	})
 	return x
 }
@@ -42,6 +42,8 @@ smtp_accept_max = 1000
 smtp_accept_queue_per_connection = 0
 smtp_enforce_sync = false
 message_size_limit = 50M
+qualify_domain = %[12]s
+ignore_bounce_errors_after = 0s
 begin acl
 acl_check_rcpt:
   accept  hosts = +relay_from_hosts

@@ -17,6 +17,7 @@ func (b *Beside) postfix(t testing.TB, p Pasted) server {
 		AcceptAll: true, Domains: []string{Domain, OtherDomain}, XClient: true, Paste: p,
 		Main: map[string]string{
 			"mynetworks":               Inside + "/32",
+			"myorigin":                 Domain,
 			"smtpd_relay_restrictions": "permit_mynetworks permit_sasl_authenticated reject_unauth_destination",
 			"relay_transport":          "smtp:[127.0.0.1]:" + port(b.Store.Addr()),
 			"default_transport":        "smtp:[127.0.0.1]:" + port(b.World.Addr()),

@@ -13,11 +13,12 @@ import (
 
 // SendmailDaemonOptions is how a Sendmail that listens is set up.
 type SendmailDaemonOptions struct {
-	Domains []string          // what is for them goes to Store, unasked; anybody may send to them
-	Store   string            // host:port
-	Relay   string            // host:port that gets all the rest, which only clients on 127.0.0.1 may send
-	Defines map[string]string // further ones of its m4 configuration, which win
-	Paste   Pasted
+	Domains    []string          // what is for them goes to Store, unasked; anybody may send to them
+	Store      string            // host:port
+	Relay      string            // host:port that gets all the rest, which only clients on 127.0.0.1 may send
+	Postmaster string            // who gets his mail; "": nobody
+	Defines    map[string]string // further ones of its m4 configuration, which win
+	Paste      Pasted
 }
 
 // SendmailDaemon is Debian's Sendmail as a server, with a configuration made by its own macros.
@@ -37,7 +38,10 @@ func StartSendmail(t testing.TB, o SendmailDaemonOptions) *SendmailDaemon {
 		t.Fatal(err)
 	}
 	mailtest.WriteFile(t, s.dir, "switch", "hosts files\naliases files\n")
-	mailtest.WriteFile(t, s.dir, "aliases", "postmaster: /dev/null\n")
+	if o.Postmaster == "" {
+		o.Postmaster = "/dev/null"
+	}
+	mailtest.WriteFile(t, s.dir, "aliases", "postmaster: "+o.Postmaster+"\n")
 	for try := 0; ; try++ {
 		own := freePort(t)
 		s.Addr = "127.0.0.1:" + own
@@ -77,6 +81,7 @@ func (s *SendmailDaemon) daemon(o SendmailDaemonOptions, own string) string {
 	behind := func(addr string) string { return "TCP $h " + port(addr) }
 	defines := map[string]string{
 		"confDOMAIN_NAME":           sendmailName,
+		"confDOUBLE_BOUNCE_ADDRESS": "", // a bounce that cannot be delivered is dropped
 		"confDONT_PROBE_INTERFACES": "True",
 		"confDONT_BLAME_SENDMAIL":   "GroupWritableDirPathSafe,MapInUnsafeDirPath",
 		"confSERVICE_SWITCH_FILE":   s.path("switch"),
@@ -154,7 +159,7 @@ func (s *SendmailDaemon) address() string { return s.Addr }
 
 func (b *Beside) sendmail(t testing.TB, p Pasted) server {
 	t.Helper()
-	return StartSendmail(t, SendmailDaemonOptions{Domains: []string{Domain, OtherDomain}, Store: b.Store.Addr(), Relay: b.World.Addr(), Paste: p})
+	return StartSendmail(t, SendmailDaemonOptions{Domains: []string{Domain, OtherDomain}, Store: b.Store.Addr(), Relay: b.World.Addr(), Postmaster: "postmaster@" + Domain, Paste: p})
 }
 
 // sendmailBouncer runs one for StartBouncer.
