@@ -68,7 +68,7 @@ func TestBytes(t *testing.T) {
 		if strings.Count(added, "\r\nBackstop-Seal:") != 1 || !strings.HasPrefix(added, "DKIM-Signature:") {
 			t.Errorf("%q", added)
 		}
-		w.verifies(got)
+		w.verifies(got, "bob@example.org")
 	}
 	// With a forged origin it came in from outside, so nobody signs for it, and the origin is taken out all the same.
 	fields, text := split(forged + own + "\r\n" + body)
@@ -82,7 +82,7 @@ func TestBytes(t *testing.T) {
 }
 
 // verifies checks signature and seal of a message, as those do who get it, or its bounce.
-func (w *world) verifies(text string) {
+func (w *world) verifies(text, sender string) {
 	w.t.Helper()
 	head, body, _ := strings.Cut(text, "\r\n\r\n")
 	head += "\r\n"
@@ -95,7 +95,7 @@ func (w *world) verifies(text string) {
 	if sigs := v.Verify(w.t.Context(), key, w.clock()); len(sigs) != 1 || sigs[0].Result != evidence.Pass {
 		w.t.Errorf("%+v", sigs)
 	}
-	f := seal.VerifySeal(w.cfg.Keys(), seal.Values([]byte(head), seal.SealName), addr(w.t, "bob@example.org"), w.clock())
+	f := seal.VerifySeal(w.cfg.Keys(), seal.Values([]byte(head), seal.SealName), addr(w.t, sender), w.clock())
 	if f.Standing != seal.Valid {
 		w.t.Errorf("seal: %v", f.Standing)
 	}

@@ -124,7 +124,8 @@ type world struct {
 	mu      sync.Mutex
 	now     time.Time
 	cfg     session.Config
-	org     *session.Domain // example.org; the other is example.com
+	org     *session.Domain // example.org
+	com     *session.Domain // example.com
 	auth    *checker
 	paper   *paper
 	journal *journal.Journal
@@ -149,7 +150,7 @@ func newWorld(t testing.TB) *world {
 	for _, r := range table.Domains() {
 		domains[r] = &session.Domain{Route: r, Chain: chain}
 	}
-	w.org = domains[table.Find("example.org")]
+	w.org, w.com = domains[table.Find("example.org")], domains[table.Find("example.com")]
 	dir := directory.New(directory.Config{Now: w.clock})
 	t.Cleanup(func() { dir.Close() })
 	remembered := record.New(record.Config{Now: w.clock})
