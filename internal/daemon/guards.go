@@ -119,6 +119,7 @@ func (d *Daemon) trust(s, old *setup, e *session.Config) error {
 		}
 		e.SRS, e.SRSDomains, e.SRSReverse = r, cfg.SRS.Domains, cfg.SRS.Reverse && cfg.Outbound != nil
 	}
+	e.Beside = len(cfg.SMTP.Listen) == 0
 	e.Milter, e.Internal = cfg.Milter.Listen != (listen.Spec{}), allowed(cfg.Milter.Internal)
 	if out := cfg.Outbound; out != nil {
 		want := relayOf(out.Relay)

@@ -238,6 +238,18 @@ func TestBesideForged(t *testing.T) {
 	}
 }
 
+// TestExplainBeside: where no door of ours delivers, a domain of the MTA's own is its own there too.
+func TestExplainBeside(t *testing.T) {
+	for beside, rule := range map[bool]string{true: "accepted", false: "relay-denied"} {
+		w := newWorld(t)
+		w.cfg.Beside = beside
+		x := New(w.cfg).Explain(t.Context(), Question{Client: stranger, From: path(t, "ann@far.example"), To: []mail.Address{addr(t, "x@other.example")}})
+		if x.Rule != rule {
+			t.Errorf("beside %v: %+v", beside, x)
+		}
+	}
+}
+
 // TestRecount: a door that hears late how many recipients a bounce has.
 func TestRecount(t *testing.T) {
 	w := newWorld(t)

@@ -94,6 +94,7 @@ type Config struct {
 	Outbound       *Outbound             // nil: there is no outbound door
 	Internal       func(netip.Addr) bool // whose mail is ours at the doors beside an MTA; nil: nobody's
 	Milter         bool                  // mail of theirs leaves through the milter
+	Beside         bool                  // there is no SMTP door for what comes in, so Explain tells what one beside an MTA says
 	Record         *record.Record        // which mail was seen; nil: nobody remembers
 	Tally          *tally.Tally          // nil: bounces are not counted for the report
 	// Redirected is told what became of a message that was to go to a mailbox of bounce_to; nil: nobody is.

@@ -71,7 +71,11 @@ func (e *Engine) Explain(ctx context.Context, q Question) Explanation {
 	if !q.At.IsZero() {
 		quiet.Now = func() time.Time { return q.At }
 	}
-	s := quiet.Begin(ctx, evidence.DoorExplain, evidence.Client{Addr: q.Client, Helo: q.Helo, Protocol: "ESMTP"})
+	door := evidence.DoorExplain
+	if e.Beside {
+		door = evidence.DoorMilter
+	}
+	s := quiet.Begin(ctx, door, evidence.Client{Addr: q.Client, Helo: q.Helo, Protocol: "ESMTP"})
 	defer s.Close()
 	if s.c.Leaves = q.Outbound; q.Outbound {
 		s.c.NotListed = !e.listed(q.Client)
