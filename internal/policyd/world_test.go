@@ -36,11 +36,11 @@ func (people) Name() string { return "people" }
 func (people) Lookup(_ context.Context, a mail.Address) directory.Answer {
 	switch local := strings.TrimPrefix(a.LocalKey(), "\""); {
 	case strings.HasPrefix(local, "no"), a.IsPostmaster():
-		return directory.Answer{Standing: evidence.Missing}
+		return directory.Answer{Standing: evidence.Missing, Cacheable: true}
 	case strings.HasPrefix(local, "later"):
 		return directory.Answer{Standing: evidence.Unavailable, Detail: "the source is away"}
 	}
-	return directory.Answer{Standing: evidence.Exists}
+	return directory.Answer{Standing: evidence.Exists, Cacheable: true}
 }
 
 // checker is an Authenticator to whom liar.example has published what it is.
