@@ -7,8 +7,8 @@
 //
 // # What the sender reads
 //
-// Postfix puts words of its own before the text of an action. For a recipient they are those which
-// our replies have, so these are left away and the sender reads what the gateway would have said:
+// Postfix puts words of its own before the text of an action. In smtpd_recipient_restrictions they are those
+// which our replies about a recipient have, so these are left away and the sender reads what the gateway would have said:
 //
 //	550 5.1.1 <user@example.com>: Recipient address rejected: User unknown [ID]
 //
