@@ -95,6 +95,16 @@ func (b *Beside) Dial(t testing.TB, source string) *mailtest.Talk {
 	return mailtest.DialFrom(t, b.Addr, source)
 }
 
+// Submit gives a message to the sendmail command of a Postfix, as programs on its machine do. It fails for the others.
+func (b *Beside) Submit(t testing.TB, from, message string, to ...string) {
+	t.Helper()
+	p, ok := b.server.(*Postfix)
+	if !ok {
+		t.Fatalf("%s has no command here by which programs could submit", b.Kind)
+	}
+	p.Submit(t, from, message, to...)
+}
+
 // port is that of host:port.
 func port(addr string) string { return addr[strings.LastIndexByte(addr, ':')+1:] }
 

@@ -194,7 +194,7 @@ func TestPostfixComplaints(t *testing.T) {
 // TestPostfixTakesFromItsOwnMachine shows the sendmail command of a private instance.
 func TestPostfixTakesFromItsOwnMachine(t *testing.T) {
 	b := OpenBeside(t, "postfix", Pasted{})
-	b.server.(*Postfix).Submit(t, "joe@"+Domain, "Subject: x\n\nx\n", "dora@elsewhere.test")
+	b.Submit(t, "joe@"+Domain, "Subject: x\n\nx\n", "dora@elsewhere.test")
 	b.World.Wait(t, "the message", func(m *mailtest.Mock) bool { return len(m.Messages()) == 1 })
 	if m := b.World.Messages()[0]; m.From != "joe@"+Domain {
 		t.Errorf("left: %v", m)
