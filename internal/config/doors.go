@@ -148,7 +148,7 @@ func (c *Config) checkDoors(d *decoder) {
 	if any && d.places["smtp.listen"].line == 0 {
 		c.SMTP.Listen = nil // the MTA has port 25
 	}
-	if len(c.SMTP.Listen) > 0 || any || c.Outbound != nil {
+	if len(c.SMTP.Listen) > 0 || any || c.Outbound != nil || c.Panel.Listen != (listen.Spec{}) { // Exim asks at the panel
 		return
 	}
 	if at := d.places["smtp.listen"]; at.line > 0 && len(d.problems) == 0 {

@@ -60,6 +60,14 @@ func TestNoRelay(t *testing.T) {
 	}
 }
 
+// TestPanelAlone: who is asked by HTTP only, as beside Exim, leaves port 25 to it.
+func TestPanelAlone(t *testing.T) {
+	c, err := Parse("x.toml", []byte("[smtp]\nlisten = []\n[panel]\nlisten = \"127.0.0.1:8025\"\n[[domain]]\nname = \"example.com\"\nrecipients = [\"callahead:smtp://store.example.com\"]\n"))
+	if err != nil || len(c.SMTP.Listen) > 0 {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestOpenDoorsAreWarnedOf(t *testing.T) {
 	c, err := Parse("x.toml", []byte("[policy]\nlisten = \":10040\"\n[socketmap]\nlisten = \"10.0.0.1:10041\"\n[milter]\ninternal = [\"::/0\"]\n"+oneDomain))
 	if err != nil {

@@ -24,16 +24,16 @@ func exchange(s *site) Guide {
 		book = append(book, "Set-AcceptedDomain "+name+" -AddressBookEnabled $true")
 	}
 	g.Steps = []Step{
-		{"Switch the Recipient Filter agent on", "In the Exchange Management Shell of each Mailbox server that takes mail. The script installs other agents too; " +
+		typed("Switch the Recipient Filter agent on", "In the Exchange Management Shell of each Mailbox server that takes mail. The script installs other agents too; "+
 			"the second line tells those that the gateway is yours, so that they do not judge its address.",
 			[]string{
 				`& $env:ExchangeInstallPath\Scripts\Install-AntiSpamAgents.ps1`,
 				`Set-TransportConfig -InternalSMTPServers @{Add="` + s.gateway + `"}`,
 				`Enable-TransportAgent "Recipient Filter Agent"`,
 				`Set-RecipientFilterConfig -Enabled $true -RecipientValidationEnabled $true`,
-			}},
-		{"Let it look into the address book", "Once for the organization. For authoritative domains this is the default, for relayed ones it is not. The name is the one that Get-AcceptedDomain shows.", book},
-		{"Give the gateway a connector of its own on port 2525", "On each of the servers (EX01 is an example of a name). It answers to the gateway alone; anonymous, because the agent does not look at " +
+			}),
+		typed("Let it look into the address book", "Once for the organization. For authoritative domains this is the default, for relayed ones it is not. The name is the one that Get-AcceptedDomain shows.", book),
+		typed("Give the gateway a connector of its own on port 2525", "On each of the servers (EX01 is an example of a name). It answers to the gateway alone; anonymous, because the agent does not look at "+
 			"sessions that log in; and without the tarpit, which would hold back each refusal for five seconds.",
 			[]string{
 				"New-ReceiveConnector -Name Backstop -Server EX01 `",
@@ -41,10 +41,10 @@ func exchange(s *site) Guide {
 				"    -Custom -Bindings 0.0.0.0:2525 -RemoteIPRanges " + s.gateway + " `",
 				"    -PermissionGroups AnonymousUsers -AuthMechanism Tls `",
 				"    -TarpitInterval 00:00:00",
-			}},
-		{"Restart the transport service", "On each of the servers. Mail waits meanwhile.", []string{"Restart-Service MSExchangeTransport"}},
-		{"Close the doors", "At the firewall let only the gateway and the Exchange servers themselves reach port 2525, and only the gateway reach port 25 from outside. " +
-			"What still gets to port 25 past the gateway is bounced as before.", nil},
+			}),
+		typed("Restart the transport service", "On each of the servers. Mail waits meanwhile.", []string{"Restart-Service MSExchangeTransport"}),
+		typed("Close the doors", "At the firewall let only the gateway and the Exchange servers themselves reach port 2525, and only the gateway reach port 25 from outside. "+
+			"What still gets to port 25 past the gateway is bounced as before.", nil),
 	}
 	g.Tests = s.tests(askPort, "550 5.1.1")
 	g.Config = s.own + s.exchangeConfig()

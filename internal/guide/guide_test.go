@@ -27,13 +27,16 @@ func made(t *testing.T, product string, p Place) Guide {
 	return g
 }
 
+// behind are the products that stand behind Backstop.
+func behind() []string { return Products()[len(Beside()):] }
+
 // TestReadmeSaysTheSame holds the guides of the README against these.
 func TestReadmeSaysTheSame(t *testing.T) {
 	b, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, product := range Products() {
+	for _, product := range behind() {
 		g := made(t, product, Place{})
 		for _, s := range g.Steps {
 			for _, c := range s.Commands {
@@ -67,7 +70,7 @@ relay = "smtp://ex1.example"
 name = "four.example"
 relay = "lmtp://store.example:24"
 `)
-	for _, product := range Products() {
+	for _, product := range behind() {
 		for _, p := range []Place{{}, {Domain: "other.example"}, {Config: own, Gateway: "10.0.0.5"}, {Config: own, Domain: "alias.example"}} {
 			g := made(t, product, p)
 			c := parse(t, "state = \"\"\n"+g.Config)
@@ -114,7 +117,8 @@ func TestMistakes(t *testing.T) {
 		p       Place
 		want    string
 	}{
-		{"postfix", Place{}, `there is no guide for "postfix"; there are exchange and domino`},
+		{"qmail", Place{}, `there is no guide for "qmail"; there are postfix, sendmail, exim, exchange, domino`},
+		{"domino", Place{Door: "milter"}, "domino stands behind Backstop, and asks at no door"},
 		{"exchange", Place{Config: own, Domain: "two.example"}, "two.example is not a domain of backstop.toml"},
 		{"exchange", Place{Config: own, Domain: "one.example"}, "the relay of one.example is lmtp://store.example:24, and exchange is spoken to by SMTP"},
 		{"domino", Place{Config: own}, "no domain of backstop.toml has a relay with smtp://"},

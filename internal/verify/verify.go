@@ -64,7 +64,7 @@ func Run(ctx context.Context, p Plan) Report {
 	before, errBefore := p.count(ctx)
 	t := p.talk(ctx)
 	after, errAfter := p.count(ctx)
-	r := Report{Server: p.Server, Doors: p.Doors, Nobody: p.Nobody + "@" + p.Domain, Steps: t.steps, Hints: []string{}}
+	r := Report{Server: p.Server, Doors: p.Doors, Nobody: p.Nobody + "@" + p.Domain, Steps: append([]Step{}, t.steps...), Hints: []string{}}
 	known := errBefore == nil && errAfter == nil
 	if known {
 		asked := after.Asked != before.Asked
@@ -115,6 +115,11 @@ func (p *Plan) talk(ctx context.Context) (t talk) {
 		t.err = &connectError{err}
 		return t
 	}
+	return p.converse(ctx, nc, wait)
+}
+
+// converse holds the conversation, and closes nc.
+func (p *Plan) converse(ctx context.Context, nc net.Conn, wait time.Duration) (t talk) {
 	rec := &recorder{Conn: nc}
 	defer func() { t.steps = rec.steps() }()
 	c, err := smtp.NewClient(ctx, rec, smtp.ClientConfig{

@@ -1,0 +1,50 @@
+package guide
+
+import "strings"
+
+const aboutSendmail = "Sendmail keeps its ports, its queue and its configuration, and asks Backstop as a milter during the session: recipients, forged senders, SPF, DMARC, bounces, tags, seals. " +
+	"One line in sendmail.mc."
+
+func sendmail(m *mta) (Guide, error) {
+	m.name, m.user = "Sendmail", "smmta"
+	if err := m.choose("milter"); err != nil {
+		return Guide{}, err
+	}
+	at, err := m.sendmailAt()
+	if err != nil {
+		return Guide{}, err
+	}
+	wait := seconds(m.patience())
+	g := Guide{Title: "Sendmail beside Backstop", About: aboutSendmail}
+	g.Steps = []Step{
+		{Title: "Plug the milter in", File: "sendmail.mc",
+			Text: "In /etc/mail/sendmail.mc, above the lines with MAILER. Filters are asked in the order of their lines. A define of confINPUT_MAIL_FILTERS further down would replace them all.",
+			Lines: []string{
+				"dnl # F=T: while Backstop is away senders hear 451 and come again; without F= all mail would pass unseen.",
+				"dnl # R:" + wait + ": a look-up may take " + seconds(m.slowest()) + ", and Sendmail waits 10s.",
+				"INPUT_MAIL_FILTER(`backstop', `S=" + at + ", F=T, T=C:10s;S:30s;R:" + wait + ";E:5m')dnl",
+			}},
+		typed("See what stands in its way", "Sendmail's own rules come first: a domain that it does not deliver or relay (local-host-names, relay-domains, To:…RELAY in access) is refused before Backstop is asked, "+
+			"and so is whom a To: line in access refuses. Lines that listed all users by hand can go. No confMILTER_MACROS_ line is needed: the defaults have what Backstop reads.", nil),
+		typed("Load it", "Backstop must be running with its new section by then. (Where /etc/mail has no Makefile: m4 sendmail.mc > sendmail.cf.)",
+			[]string{"make -C /etc/mail", "systemctl restart sendmail"}),
+	}
+	if !inside(m.internal, "127.0.0.1") {
+		m.warn = append(m.warn, "[milter] internal does not have 127.0.0.1: what local programs send is handed to Sendmail from there, and would be judged as mail from outside.")
+	}
+	return g, nil
+}
+
+// sendmailAt is the milter as Sendmail writes it: inet:PORT@HOST, or local:PATH.
+func (m *mta) sendmailAt() (string, error) {
+	p, err := m.reach("milter")
+	switch {
+	case err != nil:
+		return "", err
+	case p.path != "":
+		return "local:" + p.path, nil
+	case strings.Contains(p.host, ":"):
+		return "inet6:" + p.port + "@" + p.host, nil
+	}
+	return "inet:" + p.port + "@" + p.host, nil
+}
