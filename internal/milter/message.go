@@ -1,6 +1,7 @@
 package milter
 
 import (
+	"errors"
 	"fmt"
 	"io"
 )
@@ -68,6 +69,9 @@ func (m *Message) next(a Action) {
 
 func (m *Message) fail(err error) {
 	m.fatal = err
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF // the connection's end is not the message's
+	}
 	m.err = fmt.Errorf("%w: %w", ErrAborted, err)
 }
 

@@ -7,15 +7,11 @@ import (
 	"backstop/internal/mail"
 	"backstop/internal/milter"
 	"backstop/internal/session"
-	"backstop/internal/verdict"
 )
 
-// replyNoRedirect is for a message whose recipients must change, at an MTA whose milters may not do that.
-var replyNoRedirect = mail.MustReply(451, "4.3.5", "This message is for another recipient, and the mail server lets nobody change that now, try again later")
-
-// change is the response to a message that goes on. What the MTA does not let us do is left out, unless the message
-// would reach people whom it must not reach.
-func (h *handler) change(v verdict.Verdict, c *session.Changes) milter.Response {
+// change is the response to a message that goes on. What the MTA does not let us do is left out; a message that would
+// reach people whom it must not reach is none of these.
+func (h *handler) change(c *session.Changes) milter.Response {
 	var out milter.Changes
 	if c.Tagged && h.can(milter.ChangeFrom) {
 		out.From = &milter.Sender{Address: c.From.String()}
@@ -23,17 +19,12 @@ func (h *handler) change(v verdict.Verdict, c *session.Changes) milter.Response 
 	if len(h.unheard) > 0 && h.can(milter.DeleteRcpt) {
 		out.DeleteRcpt = append(out.DeleteRcpt, h.unheard...)
 	}
-	if len(c.Delete)+len(c.Add) > 0 {
-		switch {
-		case h.can(milter.DeleteRcpt) && h.can(milter.AddRcpt):
-			for _, a := range c.Delete {
-				out.DeleteRcpt = append(out.DeleteRcpt, h.given(a))
-			}
-			for _, a := range c.Add {
-				out.AddRcpt = append(out.AddRcpt, milter.Rcpt{Address: a.String()})
-			}
-		case v.Effect == verdict.Redirect:
-			return refusal(replyNoRedirect)
+	if len(c.Delete)+len(c.Add) > 0 && h.can(milter.DeleteRcpt) && h.can(milter.AddRcpt) {
+		for _, a := range c.Delete {
+			out.DeleteRcpt = append(out.DeleteRcpt, h.given(a))
+		}
+		for _, a := range c.Add {
+			out.AddRcpt = append(out.AddRcpt, milter.Rcpt{Address: a.String()})
 		}
 	}
 	if len(c.Edits) > 0 && h.can(milter.ChangeHeader) {

@@ -152,7 +152,7 @@ func TestNotGranted(t *testing.T) {
 		if got := kinds(bounce); got != tc.redirects {
 			t.Errorf("without %#x: a bounce has %s", tc.without, got)
 		}
-		if tc.redirects == "" && (bounce.Code() != 451 || !strings.HasPrefix(bounce.Text, "451 4.3.5 This message is for another recipient")) {
+		if tc.redirects == "" && (bounce.Code() != 451 || !strings.HasPrefix(bounce.Text, "451 4.3.5 The mailbox that this site keeps for such mail")) {
 			t.Errorf("without %#x: a bounce gets %q", tc.without, bounce.Text)
 		}
 		if got := warned(); got != tc.warned {

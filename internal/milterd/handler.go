@@ -1,7 +1,6 @@
 package milterd
 
 import (
-	"io"
 	"net/netip"
 	"runtime/debug"
 	"strings"
@@ -204,26 +203,21 @@ func (h *handler) Message(m *milter.Message) (r milter.Response) {
 	if len(h.unheard) > 0 && len(h.rcpts) == 0 {
 		return h.discard()
 	}
-	v, changes := h.s.Judge(body{m})
+	fixed := !h.conn.Can(milter.AddRcpt) || !h.conn.Can(milter.DeleteRcpt)
+	if fixed {
+		h.s.KeepRecipients()
+	}
+	v, changes := h.s.Judge(m)
+	if fixed && v.Rule == verdict.BounceUnproven && v.Effect == verdict.Defer {
+		_ = h.can(milter.DeleteRcpt) && h.can(milter.AddRcpt) // says what is lacking
+	}
 	if r = h.answer(v); r.Action == milter.Continue {
-		return h.change(v, &changes)
+		return h.change(&changes)
 	}
 	if v.Effect == verdict.Refuse && h.quiet {
 		return h.discard()
 	}
 	return r
-}
-
-// body is a message whose errors are nothing but what they are: one that was aborted because the connection ended
-// (io.EOF) is not a message that was read to its end.
-type body struct{ m *milter.Message }
-
-func (b body) Read(p []byte) (int, error) {
-	n, err := b.m.Read(p)
-	if err != nil && err != io.EOF {
-		err = milter.ErrAborted
-	}
-	return n, err
 }
 
 // discard throws away what nobody could be told the refusal of. Why it was refused is in the log already.

@@ -380,7 +380,7 @@ const letter = "From: Bob <bob@example.org>\r\nTo: ann@far.example\r\nSubject: A
 func bounceOf(header string) string {
 	return "From: MAILER-DAEMON@far.example\r\nTo: somebody\r\nSubject: Undelivered Mail Returned to Sender\r\nMIME-Version: 1.0\r\n" +
 		"Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"=_b\"\r\n\r\n--=_b\r\nContent-Type: text/plain\r\n\r\nIt could not be delivered.\r\n" +
-		"--=_b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; far.example\r\n\r\nFinal-Recipient: rfc822; nobody@far.example\r\nAction: failed\r\nStatus: 5.1.1\r\n" +
+		"--=_b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; far.example\r\n\r\nFinal-Recipient: rfc822; nobody@example.org\r\nAction: failed\r\nStatus: 5.1.1\r\n" +
 		"--=_b\r\nContent-Type: text/rfc822-headers\r\n\r\n" + header + "\r\n--=_b--\r\n"
 }
 

@@ -126,6 +126,12 @@ func TestBesideOtherDomains(t *testing.T) {
 			if v := s.Rcpt(addr(t, to[1]), smtp.RcptParams{}); v.Rule != rule {
 				t.Errorf("strict %v: %s beside %s: %v", strict, to[1], to[0], v.Rule)
 			}
+			s = w.from(stranger, evidence.DoorPolicy) // which never sees the message
+			s.Mail(path(t, "ann@far.example"), smtp.MailParams{})
+			s.Rcpt(addr(t, to[0]), smtp.RcptParams{})
+			if v := s.Rcpt(addr(t, to[1]), smtp.RcptParams{}); v.Rule != verdict.Accepted {
+				t.Errorf("policy, strict %v: %s beside %s: %v", strict, to[1], to[0], v.Rule)
+			}
 		}
 	}
 }
@@ -196,6 +202,11 @@ func TestBesidePassedOn(t *testing.T) {
 	}
 }
 
+// ourBounce is one that a server of ours wrote, about a recipient of ours.
+func ourBounce() string {
+	return strings.Replace(bounceOf("From: victim@far.example\r\n"), "nobody@far.example", "gone@example.org", 1)
+}
+
 // TestBesideRedirect: automatic mail to strangers goes to the mailbox for it, or is refused.
 func TestBesideRedirect(t *testing.T) {
 	for _, to := range []string{"", "kept@example.org"} {
@@ -203,13 +214,56 @@ func TestBesideRedirect(t *testing.T) {
 		if to != "" {
 			w.org.BounceTo = addr(t, to)
 		}
-		v, c := w.judged(w.beside(true), letter{"", []string{"victim@far.example"}, bounceOf("From: victim@far.example\r\n")})
+		v, c := w.judged(w.beside(true), letter{"", []string{"victim@far.example"}, ourBounce()})
 		switch {
 		case to == "" && v.Rule == verdict.BounceUnproven && v.Effect == verdict.Refuse:
 		case to != "" && v.Effect == verdict.Redirect && texts(c.Delete) == "victim@far.example" && texts(c.Add) == to && strings.HasPrefix(names(c.Fields), redirectedName):
 		default:
 			t.Errorf("%q: %v, %+v", to, v, c)
 		}
+	}
+}
+
+// TestBesideForeign: automatic mail of domains that only the MTA knows is not judged by the wishes of others.
+func TestBesideForeign(t *testing.T) {
+	reply := func(from string) string {
+		return "From: " + from + "\r\nAuto-Submitted: auto-replied\r\nSubject: away\r\n\r\nI am away.\r\n"
+	}
+	for name, c := range map[string]struct {
+		text string
+		rule verdict.Rule
+	}{
+		"a reply of a domain of the MTA's":  {reply("joe@hosted.example"), verdict.Accepted},
+		"a reply of ours":                   {reply("bob@example.org"), verdict.BounceUnproven},
+		"a reply below ours":                {reply("bob@host.example.org"), verdict.BounceUnproven},
+		"a reply of nobody":                 {"Auto-Submitted: auto-replied\r\n\r\nHello.\r\n", verdict.BounceUnproven},
+		"a bounce for their user":           {strings.Replace(bounceOf("Subject: x\r\n"), "nobody@far.example", "gone@hosted.example", 1), verdict.Accepted},
+		"a bounce for ours":                 {strings.Replace(bounceOf("Subject: x\r\n"), "nobody@far.example", "gone@example.org", 1), verdict.BounceUnproven},
+		"a bounce of one forwarded by ours": {strings.Replace(bounceOf("Subject: x\r\n"), "Final-Recipient", "Original-Recipient: rfc822; bob@example.org\r\nFinal-Recipient", 1), verdict.BounceUnproven},
+	} {
+		w := newWorld(t)
+		if v, ch := w.judged(w.beside(true), letter{"", []string{"victim@far.example"}, c.text}); v.Rule != c.rule || len(ch.Delete) > 0 {
+			t.Errorf("%s: %v, %+v", name, v, ch)
+		}
+	}
+	w := newWorld(t) // at the door that is for our own domains alone all is judged
+	if v, _ := w.leaves(letter{"", []string{"victim@far.example"}, reply("joe@hosted.example")}); v.Rule != verdict.BounceUnproven {
+		t.Errorf("outbound: %v", v)
+	}
+}
+
+// TestKeepRecipients: what must go elsewhere and cannot waits, and nobody is told that it went.
+func TestKeepRecipients(t *testing.T) {
+	w := newWorld(t)
+	w.org.BounceTo = addr(t, "kept@example.org")
+	told := false
+	w.cfg.Redirected = func(_ mail.Address, _ evidence.Answer, taken bool) { told = told || taken }
+	s := w.beside(true)
+	s.Mail(path(t, ""), smtp.MailParams{})
+	s.Rcpt(addr(t, "victim@far.example"), smtp.RcptParams{})
+	s.KeepRecipients()
+	if v, c := s.Judge(strings.NewReader(ourBounce())); v.Effect != verdict.Defer || len(c.Add) > 0 || told {
+		t.Errorf("%v, %+v, %v", v, c, told)
 	}
 }
 

@@ -226,6 +226,10 @@ func (s *Session) judgeOut(n *notice, b *evidence.Bounce) {
 	if len(s.unproven) > 0 {
 		b.Proof = evidence.NoProof
 	}
+	if s.c.Door.Beside() && s.foreign(n) {
+		b.Exempt, s.domain = "a domain of the MTA's own", nil
+		return
+	}
 	d := s.bouncer(n)
 	s.domain = d
 	b.BounceTo, s.c.Mode = d.BounceTo, d.Mode
@@ -261,6 +265,30 @@ func (s *Session) proveWrote(n *notice, to mail.Address, b *evidence.Bounce) evi
 		b.Detail = ours + ", " + b.Detail
 	}
 	return evidence.NoProof
+}
+
+// foreign says that a notice is about mail to domains that the MTA serves and nobody here knows, or was written in one
+// of them. Who wrote to those was never looked at, so nothing could prove it.
+func (s *Session) foreign(n *notice) bool {
+	names := []string{n.from, s.c.From.Domain()}
+	if len(n.Recipients) > 0 {
+		names = names[:0]
+	}
+	for _, r := range n.Recipients {
+		for _, text := range []string{r.Final, r.Original} {
+			if a, err := mail.ParseAddress(text); err == nil {
+				names = append(names, a.Domain())
+			}
+		}
+	}
+	known := false
+	for _, name := range names {
+		known = known || name != ""
+		if s.e.owner(strings.ToLower(name)) != nil {
+			return false
+		}
+	}
+	return known
 }
 
 // bouncer is the domain of ours whose server wrote the notice: that of the recipient who could not be

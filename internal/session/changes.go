@@ -36,6 +36,9 @@ type FieldEdit struct {
 	Nth  int // among the fields of this name as they came, whatever the case, counted from 1
 }
 
+// KeepRecipients says that those of the open transaction cannot be changed, so what must go elsewhere is put off.
+func (s *Session) KeepRecipients() { s.fixed = true }
+
 // Judge is Message for a door that delivers nothing: what becomes of a message that is accepted or redirected is in
 // the changes.
 func (s *Session) Judge(body io.Reader) (verdict.Verdict, Changes) {
@@ -50,6 +53,9 @@ func (s *Session) Judge(body io.Reader) (verdict.Verdict, Changes) {
 	v := s.gather(func(q evidence.Question) {
 		if q == evidence.AskRedirect {
 			s.c.Bounce.Redirected = true
+			if s.fixed {
+				s.c.Downstream = evidence.Answer{Outcome: evidence.OutcomeUnsupported, Text: "the mail server lets no milter change recipients"}
+			}
 			return
 		}
 		s.askMessage(q, m)

@@ -3,6 +3,7 @@ package session
 import (
 	"errors"
 	"io"
+	"net/netip"
 	"time"
 
 	"backstop/internal/evidence"
@@ -162,9 +163,17 @@ func (s *Session) handOn(m *holding) {
 // nothing was decided, and the operator who looks for the mail finds why it is not there.
 func (s *Session) lost(err error) verdict.Verdict {
 	s.abort()
-	s.e.Logger.Info("the message was not finished by its sender", "id", s.id.String(), "client", s.c.Client.Addr.String(),
+	s.e.Logger.Info("the message was not finished by its sender", "id", s.id.String(), "client", clientText(s.c.Client.Addr),
 		"from", s.c.From.String(), "recipients", len(s.rcpts), "octets", s.c.Message.Size, "error", err.Error())
 	return s.finish(verdict.Internal())
+}
+
+// clientText is a client's address, "" where none is known.
+func clientText(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
 }
 
 // fault takes a body's error for evidence where it is about the message.

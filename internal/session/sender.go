@@ -48,7 +48,7 @@ func (s *Session) askSPF() {
 	if s.c.SPF.Result != evidence.NotChecked {
 		return
 	}
-	if !s.c.Client.Addr.IsValid() {
+	if a := s.c.Client.Addr; !a.IsValid() || a.IsUnspecified() { // nobody, or a unix socket
 		s.c.SPF = evidence.SPF{Result: evidence.TempError, Detail: "the client's address is not known"}
 		return
 	}

@@ -29,6 +29,7 @@ type Session struct {
 	rcpts      []mail.Address       // accepted, as the client gave them
 	rcptParams []smtp.RcptParams    // theirs
 	unknown    bool                 // outbound: who wrote could not be found out when the message came in
+	fixed      bool                 // the recipients cannot be changed
 	passedOn   bool                 // outbound: the message came in from outside, so it is not sealed as ours
 	unproven   []string             // outbound: keys of recipients who are not proven to have written
 	notice     notice               // of the message, as long as it is judged
@@ -224,10 +225,11 @@ func (s *Session) took(to mail.Address, d *Domain, p smtp.RcptParams, v verdict.
 // otherRoute says whether a recipient of d cannot join the open transaction: one
 // downstream a transaction, and over LMTP one recipient, since LMTP answers the
 // message once a recipient and the sender gets one answer (RFC 2033, 4.2). Nor can one whose domain
-// has the message judged otherwise: it is taken for all, or refused for all. Where an MTA delivers, the ways are its own.
+// has the message judged otherwise: it is taken for all, or refused for all. Where an MTA delivers, the ways are its own, and the policy
+// service never sees the message.
 func (s *Session) otherRoute(d *Domain) evidence.Tristate {
 	switch {
-	case s.domain == nil, !s.c.Door.Delivers() && s.judgedAlike(d):
+	case s.domain == nil, s.c.Door == evidence.DoorPolicy, !s.c.Door.Delivers() && s.judgedAlike(d):
 		return evidence.No
 	case s.domain.Route.Relay != d.Route.Relay, d.Route.Relay.Scheme != route.SMTP, !s.judgedAlike(d):
 		return evidence.Yes
@@ -338,7 +340,7 @@ func (s *Session) Reset() {
 		s.c.OurDomain == evidence.Yes || s.c.Bounce.Asked {
 		s.forget()
 	}
-	s.c.Mode = s.e.Mode
+	s.c.Mode, s.fixed = s.e.Mode, false
 	s.params = smtp.MailParams{}
 }
 

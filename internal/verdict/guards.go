@@ -97,7 +97,7 @@ func (r Rules) bounceUnproven(c *evidence.Case) finding {
 	switch {
 	case !b.Asked:
 		return ask(evidence.AskBounce)
-	case !b.Automatic, b.Proof != evidence.NoProof:
+	case !b.Automatic, b.Exempt != "", b.Proof != evidence.NoProof:
 		return finding{}
 	case b.Redirected:
 		if o := c.Downstream.Outcome; o != evidence.OutcomeAccepted && o != evidence.OutcomeNotAsked {
