@@ -149,6 +149,9 @@ func (d *Daemon) open(s *setup) ([]*listener, error) {
 			closeAll(opened)
 			return nil, err
 		}
+		if w.door == doorMilter {
+			l = listen.QuickAck(l)
+		}
 		l = d.limited(w.door, l, s)
 		if w.door == doorSMTP {
 			l = d.proxied(l, s)

@@ -42,9 +42,15 @@ func (d *Daemon) serveLookup(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	q, err := parseLookup(r.URL.Query())
+	plain := strings.Contains(r.Header.Get("Accept"), "text/plain")
+	var wrong *malformed
+	if plain && errors.As(err, &wrong) {
+		writeLine(w, d.malformedReply(wrong))
+		return
+	}
 	if err != nil {
 		f := failure{Error: err.Error()}
-		if h, ok := err.(*hinted); ok {
+		if h, ok := err.(interface{ Hint() string }); ok {
 			f.Hint = h.Hint()
 		}
 		writeJSON(w, http.StatusBadRequest, f)
@@ -54,9 +60,8 @@ func (d *Daemon) serveLookup(w http.ResponseWriter, r *http.Request) {
 	if !q.only {
 		v := d.decideLookup(r, &q)
 		a.Verdict, a.Rule, a.Reply = v.Effect.String(), v.Rule.String(), v.Reply.String()
-		if strings.Contains(r.Header.Get("Accept"), "text/plain") {
-			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-			fmt.Fprintf(w, "%s\n", strings.ReplaceAll(strings.ReplaceAll(a.Reply, "\r", ""), "\n", " ")) // the client may be gone; there is nobody to tell
+		if plain {
+			writeLine(w, v.Reply)
 			return
 		}
 	}
@@ -65,6 +70,33 @@ func (d *Daemon) serveLookup(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeJSON(w, http.StatusOK, a)
+}
+
+// writeLine writes a reply on one line.
+func writeLine(w http.ResponseWriter, r mail.Reply) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	fmt.Fprintf(w, "%s\n", r) // the client may be gone; there is nobody to tell
+}
+
+// malformed is a question about what is no address, with what the gateway says to such.
+type malformed struct {
+	what, text string
+	domain     string // of the recipient, as far as it has one
+	reply      mail.Reply
+}
+
+func (m *malformed) Error() string { return fmt.Sprintf("%s: %q is no address", m.what, m.text) }
+
+func (m *malformed) Hint() string { return "write " + m.what + "=user@domain" }
+
+// malformedReply is that reply where the recipient's domain is ours. An MTA takes more for an address than we do, and
+// what it means in domains of its own is its own business.
+func (d *Daemon) malformedReply(m *malformed) mail.Reply {
+	name, err := mail.FoldDomain(m.domain)
+	if err == nil && d.current.Load().cfg.Routes.Find(name) != nil {
+		return m.reply
+	}
+	return mail.MustReply(250, "2.1.5", "Ok")
 }
 
 // mayLookUp says whether somebody may ask; who comes by a unix socket has no address.
@@ -115,8 +147,10 @@ func parseLookup(form url.Values) (lookupQuery, error) {
 		texts[name] = text
 	}
 	var err error
-	if q.address, err = mail.ParseAddress(texts["address"]); err != nil || q.address.Domain() == "" {
-		return q, &hinted{fmt.Errorf("address: %q is no address", texts["address"]), "write address=user@domain"}
+	var reply mail.Reply
+	domain := texts["address"][strings.LastIndexByte(texts["address"], '@')+1:]
+	if q.address, reply = smtp.ParseRecipient(texts["address"]); !reply.IsZero() || q.address.Domain() == "" {
+		return q, &malformed{"address", texts["address"], domain, reply}
 	}
 	if texts["client"] != "" {
 		if q.client, err = netip.ParseAddr(texts["client"]); err != nil {
@@ -125,12 +159,11 @@ func parseLookup(form url.Values) (lookupQuery, error) {
 		q.client = q.client.Unmap().WithZone("")
 	}
 	if form.Has("from") || form.Has("from64") {
-		q.from = new(mail.ReversePath)
-		if from := strings.Trim(texts["from"], "<>"); from != "" {
-			if q.from.Address, err = mail.ParseAddress(from); err != nil {
-				return q, fmt.Errorf("from: %q is no address", from)
-			}
+		from, reply := smtp.ParseSender(strings.Trim(texts["from"], "<>"))
+		if !reply.IsZero() {
+			return q, &malformed{"from", texts["from"], domain, reply}
 		}
+		q.from = &from
 	}
 	if q.from != nil && !q.client.IsValid() {
 		return q, &hinted{errors.New("from: who may send as somebody depends on the client"), "write client=IP as well"}

@@ -123,12 +123,19 @@ func TestLookupClients(t *testing.T) {
 // TestLookupText: one line for an MTA, over the oldest HTTP that it may speak.
 func TestLookupText(t *testing.T) {
 	g := start(t, besideMTA(t, "[smtp]\nlisten = [\"127.0.0.1:0\"]\n[panel]\nlisten = \"127.0.0.1:0\"\n", ""))
-	for to, want := range map[string]string{"alice": "250 2.1.5 Ok\n", "ghost": "550 5.1.1 <ghost@example.com>: Recipient address rejected: User unknown ["} {
+	long := strings.Repeat("x", 65)
+	for to, want := range map[string]string{
+		"alice@example.com":     "250 2.1.5 Ok\n",
+		"ghost@example.com":     "550 5.1.1 <ghost@example.com>: Recipient address rejected: User unknown [",
+		long + "@example.com":   "501 5.1.3 ",
+		long + "@other.example": "250 2.1.5 Ok\n",
+		"a@example.com&client=192.0.2.1&from=" + long + "@b.example": "501 5.1.7 ",
+	} {
 		c, err := net.Dial("tcp", g.Addrs()["panel"][0].String())
 		if err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprintf(c, "GET /api/v1/lookup?address=%s@example.com HTTP/1.0\r\nAccept: text/plain\r\n\r\n", to)
+		fmt.Fprintf(c, "GET /api/v1/lookup?address=%s HTTP/1.0\r\nAccept: text/plain\r\n\r\n", to)
 		r, err := http.ReadResponse(bufio.NewReader(c), nil)
 		if err != nil {
 			t.Fatal(err)
