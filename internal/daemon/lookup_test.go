@@ -114,7 +114,7 @@ func TestLookupClients(t *testing.T) {
 		t.Errorf("%d %+v", code, a)
 	}
 	socket := filepath.Join(mailtest.Dir(t), "web.sock")
-	g = start(t, besideMTA(t, "[smtp]\nlisten = [\"127.0.0.1:0\"]\n[panel]\nlisten = \"unix:"+socket+"\"\nlookup_clients = []\n", ""))
+	start(t, besideMTA(t, "[smtp]\nlisten = [\"127.0.0.1:0\"]\n[panel]\nlisten = \"unix:"+socket+"\"\nlookup_clients = []\n", ""))
 	if code, text := get(t, "unix", socket, "/api/v1/lookup?address=alice@example.com"); code != http.StatusOK {
 		t.Errorf("by the unix socket: %d %s", code, text)
 	}
