@@ -17,6 +17,7 @@ var messages = map[string]string{
 	"bounce":  bounceOfMail("nobody@client.test", "alice@example.com"),
 	"leaving": bounceOfMail("nobody@example.com", "dora@elsewhere.test"),
 	"own":     bounceOfMail("nobody@example.net", "dora@elsewhere.test"),
+	"header":  strings.Repeat("X-Fill: "+strings.Repeat("x", 500)+"\r\n", 600) + letterFrom("ann@client.test"),
 	"loop":    strings.Repeat("Received: from a.example by b.example; Sun, 22 Nov 2026 09:00:00 +0000\r\n", 101) + letterFrom("ann@client.test"),
 	"bare":    "From: ann@client.test\r\nSubject: x\r\n\r\nHel\rlo\r\n",
 }
@@ -292,6 +293,22 @@ L: rcpt accept accepted
 C: RCPT TO:<carl@example.net>
 S: 554 5.7.1 <carl@example.net>: Relay access denied
 L: rcpt refuse relay-denied`},
+	{name: "two domains, two servers", domain: "recipients = [\"list:{users}\"]\n[[domain]]\nname = \"example.net\"\nrelay = \"smtp://127.0.0.1:9\"\nrecipients = [\"anybody\"]", text: ann + `
+C: RCPT TO:<alice@example.com>
+S: 250
+L: rcpt accept accepted
+C: RCPT TO:<carl@example.net>
+S: 452 4.5.3 <carl@example.net>: Send this recipient separately
+L: rcpt defer other-route`},
+	{name: "a header that is too long", text: ann + `
+C: RCPT TO:<alice@example.com>
+S: 250
+L: rcpt accept accepted
+C: DATA
+S: 354
+C: . header
+S: 552 5.3.4 The header of the message is too long
+L: data refuse message-size`},
 	{name: "a message that is too long", text: `
 C: MAIL FROM:<ann@client.test> SIZE=60000000
 S: 552 5.3.4 Message size exceeds the limit announced`},

@@ -215,15 +215,15 @@ func (s *scene) play(t *testing.T, p *play, used map[int]bool) {
 	}
 	k := mailtest.DialFrom(t, addr, p.client())
 	defer k.Close()
-	about := transaction{}
+	known := transaction{}
 	for i := range turns {
 		turn := &turns[i]
-		about.follow(turn)
+		known.follow(turn)
 		got := outcome(s.say(t, k, turn), s.decided(t))
 		want := turn.want
 		for n := range differences {
 			if d := &differences[n]; d.holds(s.way) && d.about(p, turn) {
-				if changed := d.of(want, turn, about); changed != want {
+				if changed := d.of(want, turn, known); changed != want {
 					want, used[n] = changed, true
 				}
 			}
@@ -265,6 +265,7 @@ const closed = "closed"
 
 var (
 	identifier = regexp.MustCompile(` \[[0-9A-Za-z_-]{6,}\]`)
+	about      = regexp.MustCompile(`\. (?:IP name lookup failed|Proper authentication|Cannot resolve PTR).*`) // what Sendmail knows of the client
 	enhanced   = regexp.MustCompile(`^[245]\.\d+\.\d+ `)
 )
 
@@ -283,7 +284,7 @@ func said(r mailtest.Reply) string {
 		}
 		lines[i] = l
 	}
-	return fmt.Sprint(r.Code) + " " + identifier.ReplaceAllString(strings.Join(lines, " "), "")
+	return fmt.Sprint(r.Code) + " " + about.ReplaceAllString(identifier.ReplaceAllString(strings.Join(lines, " "), ""), "")
 }
 
 // decided reads what was decided since it was last asked: stage, effect and rule of each line, which must be of this door.
