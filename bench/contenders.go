@@ -43,9 +43,29 @@ func (b *bench) peer(name string, addr func(*postfix) string) contender {
 // gateway is a running `backstop serve`.
 type gateway struct {
 	*process
-	addr string
-	out  string // of [outbound], "" where there is none
+	addr  string
+	out   string // of [outbound], "" where there is none
+	doors places // beside an MTA; the zero value where there are none
 }
+
+// places are where the doors beside an MTA listen.
+type places struct{ milter, policy, socketmap, table, web string }
+
+// besideConfig opens them. The load comes from this machine and stands for strangers; those at home have addresses of their own.
+const besideConfig = `[milter]
+listen = "inet:%s"
+internal = ["` + homeClient + `/32"]
+[policy]
+listen = %q
+[socketmap]
+listen = %q
+[tcp_table]
+listen = %q
+[panel]
+listen = %q
+[cache]
+missing_for = "1h"
+`
 
 // guards are what a gateway of the row layers looks at.
 type guards struct {
@@ -54,6 +74,7 @@ type guards struct {
 	dkim                string                   // the value of the key, "" for none
 	dns                 string                   // who is asked, "" for the system's
 	outbound            bool                     // there is a door for what leaves
+	beside              bool                     // there are doors for an MTA
 	prepare             func(state string) error // makes its keys, nil where it makes them itself
 }
 
@@ -73,8 +94,11 @@ func (g guards) keys() string {
 }
 
 // sections are those beside the domains; out is where the outbound door listens, and sink who takes what leaves.
-func (g guards) sections(out, sink string) string {
+func (g guards) sections(out, sink string, at places) string {
 	text := ""
+	if g.beside {
+		text += fmt.Sprintf(besideConfig, at.milter, at.policy, at.socketmap, at.table, at.web)
+	}
 	if g.dns != "" {
 		text += fmt.Sprintf("[dns]\nresolvers = [%q]\n", g.dns)
 	}
@@ -119,10 +143,11 @@ func (b *bench) startGuarded(ctx context.Context, name, list string, g guards) (
 	if _, err := os.Stat(program); err != nil {
 		return nil, fmt.Errorf("not built (%w)", err)
 	}
-	addrs, err := freeAddrs(2)
+	addrs, err := freeAddrs(7)
 	if err != nil {
 		return nil, err
 	}
+	at := places{addrs[2], addrs[3], addrs[4], addrs[5], addrs[6]}
 	state := filepath.Join(b.dir, name+".state")
 	if err := os.Mkdir(state, 0o700); err != nil {
 		return nil, err
@@ -133,7 +158,7 @@ func (b *bench) startGuarded(ctx context.Context, name, list string, g guards) (
 		}
 	}
 	config := filepath.Join(b.dir, name+".toml")
-	text := fmt.Sprintf(gatewayConfig, state, addrs[0], g.sections(addrs[1], b.sink), b.sink, "list:"+list, g.keys(), b.slow, noGuards.keys())
+	text := fmt.Sprintf(gatewayConfig, state, addrs[0], g.sections(addrs[1], b.sink, at), b.sink, "list:"+list, g.keys(), b.slow, noGuards.keys())
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
@@ -146,7 +171,7 @@ func (b *bench) startGuarded(ctx context.Context, name, list string, g guards) (
 	if g.outbound {
 		out = addrs[1]
 	}
-	return &gateway{process: p, addr: addrs[0], out: out}, p.await(ctx, addrs[0], 30*time.Second)
+	return &gateway{process: p, addr: addrs[0], out: out, doors: at}, p.await(ctx, addrs[0], 30*time.Second)
 }
 
 // startFloor starts smtp-sink, which refuses every recipient and otherwise does nothing: no server can be cheaper.

@@ -21,10 +21,17 @@
 // the same process; the peer is the same without a swap, and how long a client was kept from running is told apart from the
 // time of its look-up.
 //
-//	go run ./bench               every row, some twenty minutes on two cores
-//	go run ./bench -quick        every row, coarse, under four minutes
+// Four rows are about Backstop beside an MTA that keeps its ports. beside has a Postfix of its own, which refuses and takes mail by
+// its own map, and asks at each of our doors instead, in turns: our CPU, that of all of Postfix, and how many sessions pass
+// at full speed. Our metrics must show that the door decided, and nobody else. doors leaves the MTA out: the load generator speaks
+// the wires itself, over connections that are kept, one question at a time on each. crowd has a thousand such connections at
+// each of three doors, and soak keeps them busy with everything that can be asked, while the process is weighed.
+//
+//	go run ./bench               every row, some twenty-five minutes on two cores
+//	go run ./bench -quick        every row, coarse, under six minutes
 //	go run ./bench -only refuse  one row; several with commas
 //	go run ./bench -only maps -patience 40m   with cdb of 10 M, which else is given up after 3 minutes
+//	go run ./bench -only soak -soak 10m       which else runs for 20 seconds, and judges nothing
 //	go run ./bench -json FILE    the same figures for a program
 //
 // # Limits

@@ -45,6 +45,7 @@ func newMail(letters []letter) *load { return &load{letters: letters, next: new(
 type sample struct {
 	sessions  int
 	latencies []time.Duration // connect to the answer of QUIT
+	took      time.Duration   // from the first to the end of the last
 }
 
 // sessionTimeout bounds one session, so that a server that hangs ends the run with an error.
@@ -53,21 +54,48 @@ const sessionTimeout = 60 * time.Second
 // workerSeq makes the unknown recipients of all workers different ones, so that no cache can know them.
 var workerSeq atomic.Uint64
 
-// worker is one client of the generator: one connection at a time, everything else reused.
-type worker struct {
-	load
+// people makes up recipients for one worker.
+type people struct {
 	id     uint64
 	count  uint64
 	random uint64
-	conn   net.Conn
-	in     *bufio.Reader
-	out    []byte
-	took   []time.Duration
+	known  int // how many exist
+}
+
+func newPeople(known int) people {
+	id := workerSeq.Add(1)
+	return people{id: id, random: id*0x9e3779b97f4a7c15 + 1, known: known}
+}
+
+// someone appends the address of one who exists.
+func (p *people) someone(out []byte) []byte {
+	// A linear congruential generator: any spread over the list will do.
+	p.random = p.random*6364136223846793005 + 1442695040888963407
+	return append(appendUser(out, int((p.random>>33)%uint64(p.known))), "@"+listedDomain...)
+}
+
+// nobody appends the address of one who does not, and of whom nobody has heard.
+func (p *people) nobody(out []byte) []byte {
+	p.count++
+	out = append(out, "nobody."...)
+	out = strconv.AppendUint(out, p.id, 36)
+	out = append(out, '.')
+	out = strconv.AppendUint(out, p.count, 36)
+	return append(out, "@"+listedDomain...)
+}
+
+// worker is one client of the generator: one connection at a time, everything else reused.
+type worker struct {
+	load
+	people
+	conn net.Conn
+	in   *bufio.Reader
+	out  []byte
+	took []time.Duration
 }
 
 func newWorker(l load) *worker {
-	id := workerSeq.Add(1)
-	return &worker{load: l, id: id, random: id*0x9e3779b97f4a7c15 + 1, in: bufio.NewReaderSize(nil, 4096)}
+	return &worker{load: l, people: newPeople(l.listed), in: bufio.NewReaderSize(nil, 4096)}
 }
 
 // run keeps the given number of clients busy for a time. The first reply that is not the expected one ends it.
@@ -118,12 +146,13 @@ func (l load) each(clients int, client func(*worker) error) (sample, error) {
 	workers := make([]*worker, clients)
 	failures := make([]error, clients)
 	var all sync.WaitGroup
+	begun := time.Now()
 	for i := range workers {
 		workers[i] = newWorker(l)
 		all.Go(func() { failures[i] = client(workers[i]) })
 	}
 	all.Wait()
-	var s sample
+	s := sample{took: time.Since(begun)}
 	for _, w := range workers {
 		s.sessions += len(w.took)
 		s.latencies = append(s.latencies, w.took...)
@@ -229,17 +258,11 @@ func (w *worker) post(l *letter) error {
 func (w *worker) recipient() {
 	w.out = append(w.out, "RCPT TO:<"...)
 	if w.unknown > 0 {
-		w.count++
-		w.out = append(w.out, "nobody."...)
-		w.out = strconv.AppendUint(w.out, w.id, 36)
-		w.out = append(w.out, '.')
-		w.out = strconv.AppendUint(w.out, w.count, 36)
+		w.out = w.nobody(w.out)
 	} else {
-		// A linear congruential generator: any spread over the list will do.
-		w.random = w.random*6364136223846793005 + 1442695040888963407
-		w.out = appendUser(w.out, int((w.random>>33)%uint64(w.listed)))
+		w.out = w.someone(w.out)
 	}
-	w.out = append(w.out, "@"+listedDomain+">\r\n"...)
+	w.out = append(w.out, ">\r\n"...)
 }
 
 // appendUser appends the local part of the n-th recipient that exists.

@@ -60,6 +60,7 @@ type options struct {
 	cache    string
 	profile  bool
 	patience time.Duration
+	soak     time.Duration
 }
 
 func parseFlags(args []string) (options, error) {
@@ -77,6 +78,7 @@ func parseFlags(args []string) (options, error) {
 	flags.StringVar(&o.cache, "cache", ".deps/bench", "where lists and maps are kept for the next run")
 	flags.BoolVar(&o.profile, "profile", true, "name the three largest items of our profile, where perf(1) works")
 	flags.DurationVar(&o.patience, "patience", 3*time.Minute, "row maps: how long a map may take to be built (cdb of 10 M: up to half an hour)")
+	flags.DurationVar(&o.soak, "soak", 20*time.Second, "row soak: how long (whether memory is flat is judged from 4m on)")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -92,8 +94,8 @@ func parseFlags(args []string) (options, error) {
 		}
 	}
 	o.rounds, o.round = defaults(o)
-	if o.rounds < 1 || o.round <= 0 || o.clients < 1 || o.listed < 1 || o.listed > 10_000_000 || o.patience <= 0 {
-		return o, errors.New("-rounds, -time, -clients, -patience and -listed must be positive, and -listed at most 10000000")
+	if o.rounds < 1 || o.round <= 0 || o.clients < 1 || o.listed < 1 || o.listed > 10_000_000 || o.patience <= 0 || o.soak <= 0 {
+		return o, errors.New("-rounds, -time, -clients, -patience, -soak and -listed must be positive, and -listed at most 10000000")
 	}
 	return o, nil
 }

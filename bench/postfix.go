@@ -30,6 +30,24 @@ type postfix struct {
 
 // startPostfix starts the instance in front of the two sinks; an error says why there is none on this machine.
 func startPostfix(ctx context.Context, dir, recipients string, sinkAddr, slowAddr string) (*postfix, error) {
+	p, err := newPostfix(ctx, filepath.Join(dir, "postfix"), recipients)
+	if err != nil {
+		return nil, err
+	}
+	addrs, err := freeAddrs(3)
+	if err != nil {
+		return nil, err
+	}
+	p.plain, p.proxy, p.verify = addrs[0], addrs[1], addrs[2]
+	fill := strings.NewReplacer("{{plain}}", p.plain, "{{proxy}}", p.proxy, "{{verify}}", p.verify, "{{sink}}", port(sinkAddr))
+	if err := p.configure(fill.Replace(listenersCF), sinkAddr, slowAddr); err != nil {
+		return nil, err
+	}
+	return p, p.start(ctx, addrs...)
+}
+
+// newPostfix makes an instance that is not started, and the map of its recipients.
+func newPostfix(ctx context.Context, dir, recipients string) (*postfix, error) {
 	if _, err := exec.LookPath("postfix"); err != nil {
 		return nil, fmt.Errorf("not installed (%w)", err)
 	}
@@ -40,19 +58,8 @@ func startPostfix(ctx context.Context, dir, recipients string, sinkAddr, slowAdd
 	if err != nil {
 		return nil, err
 	}
-	p := &postfix{dir: filepath.Join(dir, "postfix"), version: version}
-	addrs, err := freeAddrs(3)
-	if err != nil {
-		return nil, err
-	}
-	p.plain, p.proxy, p.verify = addrs[0], addrs[1], addrs[2]
-	if err := p.makeMap(ctx, recipients); err != nil {
-		return nil, err
-	}
-	if err := p.configure(sinkAddr, slowAddr); err != nil {
-		return nil, err
-	}
-	return p, p.start(ctx)
+	p := &postfix{dir: dir, version: version}
+	return p, p.makeMap(ctx, recipients)
 }
 
 // makeMap compiles the recipients into the best indexed map that this Postfix has: lmdb, else cdb, else hash. That takes seconds,
@@ -148,13 +155,16 @@ smtp_tls_security_level = none
 unverified_recipient_reject_code = 550
 `
 
-// The services are those of the distribution, none in a chroot, with the three ways to receive mail on ports of their own.
-const masterCF = `{{plain}} inet n - n - - smtpd
+// listenersCF are three ways to receive mail, on ports of their own.
+const listenersCF = `{{plain}} inet n - n - - smtpd
 {{proxy}} inet n - n - - smtpd
   -o smtpd_proxy_filter=127.0.0.1:{{sink}}
 {{verify}} inet n - n - - smtpd
   -o smtpd_recipient_restrictions=reject_unverified_recipient
-cleanup unix n - n - 0 cleanup
+`
+
+// The services behind them are those of the distribution, none in a chroot.
+const servicesCF = `cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 rewrite unix - - n - - trivial-rewrite
 bounce unix - - n - 0 bounce
@@ -174,7 +184,8 @@ scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
 `
 
-func (p *postfix) configure(sinkAddr, slowAddr string) error {
+// configure writes main.cf, and master.cf with these listeners.
+func (p *postfix) configure(listeners, sinkAddr, slowAddr string) error {
 	for _, folder := range []string{"queue", "data"} { // what belongs inside Postfix makes itself
 		if err := os.MkdirAll(filepath.Join(p.dir, folder), 0o755); err != nil {
 			return err
@@ -184,10 +195,9 @@ func (p *postfix) configure(sinkAddr, slowAddr string) error {
 		return err
 	}
 	mapName := p.mapType + ":" + strings.TrimSuffix(p.mapFile, filepath.Ext(p.mapFile))
-	fill := strings.NewReplacer("{{dir}}", p.dir, "{{map}}", mapName, "{{sink}}", port(sinkAddr), "{{slow}}", port(slowAddr),
-		"{{plain}}", p.plain, "{{proxy}}", p.proxy, "{{verify}}", p.verify)
-	for name, text := range map[string]string{"main.cf": mainCF, "master.cf": masterCF} {
-		if err := os.WriteFile(filepath.Join(p.dir, name), []byte(fill.Replace(text)), 0o644); err != nil {
+	fill := strings.NewReplacer("{{dir}}", p.dir, "{{map}}", mapName, "{{sink}}", port(sinkAddr), "{{slow}}", port(slowAddr))
+	for name, text := range map[string]string{"main.cf": fill.Replace(mainCF), "master.cf": listeners + servicesCF} {
+		if err := os.WriteFile(filepath.Join(p.dir, name), []byte(text), 0o644); err != nil {
 			return err
 		}
 	}
@@ -208,9 +218,9 @@ func chownTo(name, path string) error {
 }
 
 // start runs `postfix start`, which returns when the master is running, and finds a way to meter it.
-func (p *postfix) start(ctx context.Context) error {
+func (p *postfix) start(ctx context.Context, addrs ...string) error {
 	launch := []string{"-c", launcher, "launcher", "", "postfix", "-c", p.dir, "start"}
-	if g, err := newCgroup("postfix"); err == nil {
+	if g, err := newCgroup(filepath.Base(p.dir)); err == nil {
 		p.group, p.meter, launch[3] = g, g, g.dir
 	}
 	if _, err := output(ctx, "/bin/sh", launch...); err != nil {
@@ -228,7 +238,7 @@ func (p *postfix) start(ctx context.Context) error {
 		}
 		p.meter = tree{root: pid}
 	}
-	for _, addr := range []string{p.plain, p.proxy, p.verify} {
+	for _, addr := range addrs {
 		if err := greets(addr); err != nil {
 			p.stop()
 			return fmt.Errorf("postfix on %s: %w%s", addr, err, lastLines(filepath.Join(p.dir, "maillog")))

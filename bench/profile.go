@@ -14,7 +14,7 @@ import (
 
 // profileOf samples our process under the load and names the three largest items, and how much of the time was the kernel's.
 // The round is one of its own, as sampling costs time too.
-func (b *bench) profileOf(ctx context.Context, c contender, l load) []string {
+func (b *bench) profileOf(ctx context.Context, pid int, load func(context.Context, time.Duration) error) []string {
 	if _, err := exec.LookPath("perf"); err != nil {
 		return []string{"no profile: perf is not installed"}
 	}
@@ -22,16 +22,16 @@ func (b *bench) profileOf(ctx context.Context, c contender, l load) []string {
 	seconds := max(time.Second, b.round)
 	recorded := make(chan error, 1)
 	go func() {
-		_, err := output(ctx, "perf", "record", "-q", "-e", "cpu-clock", "-F", "997", "-o", file, "-p", strconv.Itoa(b.gateway.pid()),
+		_, err := output(ctx, "perf", "record", "-q", "-e", "cpu-clock", "-F", "997", "-o", file, "-p", strconv.Itoa(pid),
 			"--", "sleep", fmt.Sprint(seconds.Seconds()))
 		recorded <- err
 	}()
-	_, loadErr := l.run(ctx, b.clients, seconds+500*time.Millisecond)
+	loadErr := load(ctx, seconds+500*time.Millisecond)
 	if err := <-recorded; err != nil {
 		return []string{"no profile: " + err.Error()}
 	}
 	if loadErr != nil {
-		return []string{fmt.Sprintf("no profile of %s: %s", c.name, firstLine(loadErr))}
+		return []string{"no profile: " + firstLine(loadErr)}
 	}
 	text, err := output(ctx, "perf", "report", "-q", "--stdio", "--no-children", "-i", file, "-F", "overhead,sym")
 	if err != nil {

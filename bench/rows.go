@@ -26,6 +26,10 @@ var rows = []row{
 	{"swap", "look-ups while the list is swapped", rowSwap},
 	{"idle", "10,000 idle connections", rowIdle},
 	{"flood", "p99 of good mail during a flood of unknown recipients", rowFlood},
+	{"beside", "Postfix with and without Backstop beside it", rowBeside},
+	{"doors", "our CPU for an answer at each of the doors beside an MTA", rowDoors},
+	{"crowd", "1,000 connections at once at each of milter, policy and socketmap, all of them working", rowCrowd},
+	{"soak", "memory after a time of full load on milter, policy and socketmap", rowSoak},
 }
 
 func rowNames() []string {
@@ -94,7 +98,10 @@ func (b *bench) compare(ctx context.Context, r result, c comparison, notes ...st
 	}
 	if own.Spread != nil && b.profile {
 		c.load.addr = ours.addr
-		r.Notes = append(r.Notes, b.profileOf(ctx, ours, c.load)...)
+		r.Notes = append(r.Notes, b.profileOf(ctx, b.gateway.pid(), func(ctx context.Context, d time.Duration) error {
+			_, err := c.load.run(ctx, b.clients, d)
+			return err
+		})...)
 	}
 	return []result{r}
 }

@@ -1,0 +1,287 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// answerLimit is what one answer of a policy service or a map may cost us, in microseconds of CPU.
+const answerLimit = 20.0
+
+// plugged is a Postfix with Backstop at one of its doors, beside one that needs nobody.
+type plugged struct {
+	contender
+	door  string  // as our metrics name it; "" for Postfix alone
+	limit float64 // of our CPU for each recipient; 0: none
+
+	own, mta, rate *figure // our CPU and Postfix's for each session, and sessions a second
+}
+
+// besideTest is one load at all of them. The first is Postfix alone.
+type besideTest struct {
+	about   string
+	load    load
+	plugged []*plugged
+	web     string // where our metrics are
+	own     meter
+}
+
+// The ways in which Postfix is asked to receive mail: by its own map of recipients, or by one of our doors.
+const (
+	alone = iota
+	withPolicy
+	withSocketmap
+	withMilter
+)
+
+// besideCF are the listeners of the Postfix that has Backstop beside it, with the lines that `backstop setup postfix` prints.
+const besideCF = `{{0}} inet n - n - - smtpd
+{{1}} inet n - n - - smtpd
+  -o relay_recipient_maps=
+  -o { smtpd_recipient_restrictions = permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination, check_policy_service inet:{{policy}} }
+{{2}} inet n - n - - smtpd
+  -o relay_recipient_maps=socketmap:inet:{{socketmap}}:recipients
+{{3}} inet n - n - - smtpd
+  -o relay_recipient_maps=
+  -o { smtpd_milters = { inet:{{milter}}, default_action=tempfail } }
+`
+
+// rowBeside lets Postfix refuse and take mail by its own map, and with each of our doors instead.
+func rowBeside(ctx context.Context, b *bench, r result) []result {
+	p, g, err := b.startBeside(ctx)
+	if g != nil {
+		defer g.stop()
+	}
+	if err != nil {
+		r.Target = "-"
+		r.note("not measured: %v", err)
+		return []result{r}
+	}
+	defer p.stop()
+	refused := &besideTest{about: "5 refused recipients", load: load{unknown: 5}, web: g.doors.web, own: g.meter,
+		plugged: []*plugged{p.plugged(alone), p.plugged(withPolicy), p.plugged(withSocketmap), p.plugged(withMilter)}}
+	message := &besideTest{about: "one 4 KB message", load: load{message: exampleMessage(messageSize), listed: b.listed}, web: g.doors.web, own: g.meter,
+		plugged: []*plugged{p.plugged(alone), p.plugged(withPolicy), p.plugged(withMilter)}}
+	var results []result
+	for _, t := range []*besideTest{refused, message} {
+		b.besideRounds(ctx, t)
+		lines := t.lines(r)
+		if b.profile && t == refused {
+			for i, w := range t.plugged[1:] {
+				lines[linesEach*i].Notes = append(lines[linesEach*i].Notes, b.profileBeside(ctx, t, w, g.pid())...)
+			}
+		}
+		results = append(results, lines...)
+	}
+	results[0].note("Postfix alone has the same recipients in a map of its own; all others have none, and ask Backstop, which logs each answer")
+	results[0].Notes = append(results[0].Notes, unlogged(g)...)
+	return results
+}
+
+// unlogged says how many lines of the log were left out, because nobody took them in time. Then it cost less than it should.
+func unlogged(g *gateway) []string {
+	page, err := scrape(g.doors.web)
+	switch n := page["backstop_log_lines_dropped_total"]; {
+	case err != nil:
+		return []string{err.Error()}
+	case n > 0:
+		return []string{fmt.Sprintf("%.0f lines of the log were left out", n)}
+	}
+	return nil
+}
+
+// profileBeside names what our CPU goes to.
+func (b *bench) profileBeside(ctx context.Context, t *besideTest, w *plugged, pid int) []string {
+	if w.missing != nil || ctx.Err() != nil {
+		return nil
+	}
+	l := t.load
+	l.addr = w.addr
+	return b.profileOf(ctx, pid, func(ctx context.Context, d time.Duration) error {
+		_, err := l.run(ctx, b.clients, d)
+		return err
+	})
+}
+
+// besidePostfix is an instance with a listener for each way.
+type besidePostfix struct {
+	*postfix
+	addrs []string
+}
+
+// startBeside starts a Backstop with all its doors, and a Postfix that asks at them.
+func (b *bench) startBeside(ctx context.Context) (*besidePostfix, *gateway, error) {
+	if b.postfixMissing != nil {
+		return nil, nil, b.postfixMissing
+	}
+	g, err := b.startDoors(ctx, "backstop-beside", b.list, noGuards)
+	if err != nil {
+		return nil, g, err
+	}
+	p, err := newPostfix(ctx, filepath.Join(b.dir, "postfix-beside"), b.list)
+	if err != nil {
+		return nil, g, err
+	}
+	addrs, err := freeAddrs(4)
+	if err != nil {
+		return nil, g, err
+	}
+	fill := strings.NewReplacer("{{0}}", addrs[alone], "{{1}}", addrs[withPolicy], "{{2}}", addrs[withSocketmap], "{{3}}", addrs[withMilter],
+		"{{policy}}", g.doors.policy, "{{socketmap}}", g.doors.socketmap, "{{milter}}", g.doors.milter)
+	if err := p.configure(fill.Replace(besideCF), b.sink, b.slow); err != nil {
+		return nil, g, err
+	}
+	return &besidePostfix{p, addrs}, g, p.start(ctx, addrs...)
+}
+
+// plugged is one of the ways as a contender.
+func (p *besidePostfix) plugged(way int) *plugged {
+	w := []plugged{
+		alone:         {contender: contender{name: "Postfix, its own map"}},
+		withPolicy:    {contender: contender{name: "Postfix and policy"}, door: "policy", limit: answerLimit},
+		withSocketmap: {contender: contender{name: "Postfix and socketmap"}, door: "socketmap", limit: answerLimit},
+		withMilter:    {contender: contender{name: "Postfix and milter"}, door: "milter"},
+	}[way]
+	w.addr, w.meter = p.addrs[way], p.meter
+	w.own = &figure{Name: w.name + ": Backstop", Unit: "us", Meter: w.meter.String()}
+	w.mta = &figure{Name: w.name + ": Postfix", Unit: "us", Meter: w.meter.String()}
+	w.rate = &figure{Name: w.name + ": sessions", Unit: "a second"}
+	return &w
+}
+
+// besideRounds lets all of them take turns.
+func (b *bench) besideRounds(ctx context.Context, t *besideTest) {
+	for _, w := range t.plugged {
+		if err := b.besideTurn(ctx, t, w, b.round/4); err != nil {
+			w.fail(err)
+		}
+		w.own.Rounds, w.mta.Rounds, w.rate.Rounds = nil, nil, nil
+	}
+	for round := range b.rounds {
+		for k := range t.plugged {
+			i := k
+			if round%2 == 1 {
+				i = len(t.plugged) - 1 - k
+			}
+			w := t.plugged[i]
+			if w.missing != nil || ctx.Err() != nil {
+				continue
+			}
+			if err := b.besideTurn(ctx, t, w, b.round); err != nil {
+				w.fail(err)
+			}
+		}
+	}
+	for _, w := range t.plugged {
+		for _, f := range []*figure{w.own, w.mta, w.rate} {
+			f.finish()
+		}
+	}
+}
+
+// besideTurn puts one under load, and looks that the decisions were made where they should be.
+func (b *bench) besideTurn(ctx context.Context, t *besideTest, w *plugged, d time.Duration) error {
+	asked, err := scrape(t.web)
+	if err != nil {
+		return err
+	}
+	before, err := settle(ctx, t.own)
+	if err != nil {
+		return err
+	}
+	mta, s, err := b.turn(ctx, t.load, w.contender, d)
+	if err != nil {
+		return err
+	}
+	after, err := settle(ctx, t.own)
+	if err != nil {
+		return err
+	}
+	now, err := scrape(t.web)
+	if err != nil {
+		return err
+	}
+	if err := w.decided(asked, now, s.sessions, s.sessions*t.load.unknown); err != nil {
+		return err
+	}
+	each := func(d time.Duration) float64 { return float64(d) / float64(s.sessions) / float64(time.Microsecond) }
+	w.own.Rounds = append(w.own.Rounds, each(after-before))
+	w.mta.Rounds = append(w.mta.Rounds, each(mta))
+	w.rate.Rounds = append(w.rate.Rounds, float64(s.sessions)/s.took.Seconds())
+	return nil
+}
+
+// decided complains where recipients were refused by anybody but this door, or messages passed it by.
+func (w *plugged) decided(before, now scraped, sessions, refusals int) error {
+	grown := func(labels ...string) int {
+		const name = "backstop_decisions_total"
+		return int(now.sum(name, labels...) - before.sum(name, labels...))
+	}
+	if w.door == "" {
+		sessions, refusals = 0, 0
+	}
+	here := `door="` + w.door + `"`
+	switch refused := grown(`verdict="refuse"`, here); {
+	case refused != refusals:
+		return fmt.Errorf("%s: this door was to refuse %d recipients, and refused %d", w.name, refusals, refused)
+	case grown() != grown(here), grown(here) < sessions:
+		return fmt.Errorf("%s: of %d sessions this door decided %d times, and all together %d times", w.name, sessions, grown(here), grown())
+	}
+	return nil
+}
+
+func (w *plugged) fail(err error) {
+	w.missing = err
+	for _, f := range []*figure{w.own, w.mta, w.rate} {
+		f.Missing, f.Rounds = err.Error(), nil
+	}
+}
+
+// linesEach is how many lines there are of each door.
+const linesEach = 3
+
+// lines are those of a load: for each door our CPU, that of Postfix, and the sessions a second.
+func (t *besideTest) lines(r result) []result {
+	var results []result
+	first := t.plugged[alone]
+	for _, w := range t.plugged[1:] {
+		own := result{Row: r.Row, About: w.name + ", " + t.about + ": our CPU", Target: "-", Figures: []*figure{w.own}}
+		if w.own.Spread != nil {
+			own.Ours = number(w.own.Spread.Median) + " us"
+		}
+		if n := float64(t.load.unknown); n > 0 {
+			own.About += " for a recipient"
+			if w.own.Spread != nil {
+				each := w.own.Spread.Median / n
+				own.Ours = number(each) + " us"
+				if w.limit > 0 {
+					own.Target = number(w.limit) + " us"
+					own.judge(each, w.limit)
+				}
+			}
+		}
+		mta := compared(result{Row: r.Row, About: w.name + ", " + t.about + ": Postfix's CPU", Target: "-"}, first.mta, w.mta, " us")
+		both := compared(result{Row: r.Row, About: w.name + ", " + t.about + ": sessions a second", Target: "-"}, first.rate, w.rate, "")
+		results = append(results, own, mta, both)
+	}
+	return results
+}
+
+// compared fills a line with the figure of Postfix alone and that of the one with us.
+func compared(r result, first, second *figure, unit string) result {
+	r.Figures = []*figure{first, second}
+	if first.Spread != nil {
+		r.Peer = number(first.Spread.Median) + unit
+	}
+	if second.Spread != nil {
+		r.Ours = number(second.Spread.Median) + unit
+	}
+	if ratios := pairRatios(second.Rounds, first.Rounds); len(ratios) > 0 {
+		s := spreadOf(ratios)
+		r.Ratio = fmt.Sprintf("%.3f (%.3f-%.3f)", s.Median, s.Min, s.Max)
+	}
+	return r
+}
