@@ -181,14 +181,9 @@ func pasted(t testing.TB, g *gateway, text string, w way) rig.Pasted {
 		t.Fatal(err)
 	}
 	var p rig.Pasted
-	into := map[string]*string{"main.cf": &p.Main, "master.cf": &p.Master, "sendmail.mc": &p.MC, "exim: acl_check_rcpt": &p.EximRcpt, "exim: macros": &p.EximMain}
 	for _, step := range made.Steps {
-		switch place := into[step.File]; {
-		case step.File == "":
-		case place == nil:
-			t.Fatalf("nobody knows where %q is: %q", step.File, step.Lines)
-		default:
-			*place += strings.Join(step.Lines, "\n") + "\n"
+		if step.File != "" {
+			p.Add(t, step.File, step.Lines...)
 		}
 	}
 	return p
