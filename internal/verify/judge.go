@@ -280,12 +280,19 @@ func (f *finding) whyNotAsked() {
 	if f.p.MTA != "Postfix" {
 		f.Hints[len(f.Hints)-1] = "The lines are not in " + f.p.MTA + "'s configuration, or it was not built anew and restarted."
 	}
-	f.hint("This machine is one of %s's own (mynetworks, a relay host) and passes before Backstop is asked: ask its public address, from outside, or with --source.", f.p.MTA)
+	if !slices.Contains(f.Doors, "milter") { // which hears of everybody
+		f.hint("%s", f.oneOfTheirs())
+	}
+}
+
+// oneOfTheirs is why a client passes before a policy service or an ACL asks.
+func (f *finding) oneOfTheirs() string {
+	return "This machine may be one of " + f.p.MTA + "'s own (mynetworks, a relay host), who passes before Backstop is asked: ask its public address, from another machine, or with --source."
 }
 
 func (f *finding) whyLetIn() {
-	if slices.Contains(f.Doors, "milter") {
-		f.hint("This machine is in [milter] internal: its mail leaves, and recipients of such mail are not judged. Ask from another, or with --source.")
+	if slices.Contains(f.Doors, "policy") || slices.Contains(f.Doors, "panel") {
+		f.hint("It may have been asked about other mail. %s", f.oneOfTheirs())
 	}
 	for _, b := range f.c.Blind {
 		f.hint("Source %s says yes to anybody.", b)
