@@ -136,6 +136,17 @@ func (c *Conn) Drain() {
 	}
 }
 
+// beginBusy is setBusy(true), unless the connection is to end now.
+func (c *Conn) beginBusy() bool {
+	c.mu.Lock()
+	draining := c.draining
+	c.mu.Unlock()
+	if !draining {
+		c.setBusy(true)
+	}
+	return !draining
+}
+
 // setBusy brackets a transaction, for whose end Drain waits.
 func (c *Conn) setBusy(busy bool) {
 	c.mu.Lock()

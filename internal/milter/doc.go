@@ -27,5 +27,6 @@
 //
 // Chunks of a body larger than 65,535 octets (SMFIP_MDS_256K, SMFIP_MDS_1M) are not asked for. The body of a message cannot be
 // replaced. Version 1 is refused. How many fields and octets a message has is bounded by whoever reads it, not here.
+// Postfix tells of a RSET only with the MAIL behind it, so until then a drain takes the transaction for an open one and waits.
 // An MTA keeps all changes that its filter sends: it is there for tests, the bench and the like.
 package milter

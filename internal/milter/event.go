@@ -134,7 +134,9 @@ func (c *Conn) mail(data []byte) error {
 	}
 	c.over(rankRcpt) // the macros of MAIL came before it
 	c.owed = !c.Does(NRMail)
-	c.setBusy(true)
+	if !c.beginBusy() {
+		return errDraining // it came with the ABORT before it, in one write
+	}
 	c.open = true
 	r := c.h.Mail(path, args)
 	goes := r.Action == Continue || !c.owed

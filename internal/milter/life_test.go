@@ -61,6 +61,37 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// TestDrainAtNextMail: Postfix sends the ABORT of a RSET with the next MAIL, in one write. That MAIL begins nothing more.
+func TestDrainAtNextMail(t *testing.T) {
+	near, far := net.Pipe()
+	defer near.Close()
+	r := &recorder{}
+	c := milter.NewConn(far, &milter.Config{NewHandler: func(*milter.Conn) milter.Handler { return r }})
+	done := make(chan struct{})
+	go func() { defer close(done); c.Serve() }()
+	packet := func(command byte, data string) string {
+		return string([]byte{0, 0, 0, byte(len(data) + 1), command}) + data
+	}
+	answer := make([]byte, 64)
+	for _, p := range []string{
+		packet('O', "\x00\x00\x00\x06\x00\x00\x01\xff\x00\x1f\xff\xff"), packet('C', "h\x004\x00\x19192.0.2.1\x00"), packet('M', "<a@b.example>\x00"),
+	} {
+		io.WriteString(near, p)
+		if _, err := near.Read(answer); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Drain()
+	io.WriteString(near, packet('A', "")+packet('M', "<next@b.example>\x00"))
+	if n, err := near.Read(answer); err == nil {
+		t.Errorf("answered %q", answer[:n])
+	}
+	<-done
+	if n := len(r.log); r.log[n-1] != "close" || r.log[n-2] != "abort" {
+		t.Errorf("%q", r.log)
+	}
+}
+
 func TestPanic(t *testing.T) {
 	for _, at := range []string{"connect", "helo", "mail", "rcpt", "data", "unknown", "message", "abort", "close"} {
 		t.Run(at, func(t *testing.T) {
