@@ -252,6 +252,19 @@ func TestBesideForeign(t *testing.T) {
 	}
 }
 
+// TestBesideOwnUsers: the MTA's own bounce for a user of ours does not leave, so it need not be proven; beside it a stranger is.
+func TestBesideOwnUsers(t *testing.T) {
+	for to, want := range map[string]string{"bob@example.org": "", "bob@example.org victim@far.example": "victim@far.example", "root": ""} {
+		w := newWorld(t)
+		w.org.BounceTo = addr(t, "kept@example.org")
+		s := w.beside(true)
+		v, c := w.judged(s, letter{"mailer@example.org", strings.Fields(to), "Auto-Submitted: auto-replied\r\n" + ourBounce()})
+		if texts(c.Delete) != want || (want == "") != (v.Effect == verdict.Accept) {
+			t.Errorf("%s: %v, %+v", to, v, c)
+		}
+	}
+}
+
 // TestKeepRecipients: what must go elsewhere and cannot waits, and nobody is told that it went.
 func TestKeepRecipients(t *testing.T) {
 	w := newWorld(t)

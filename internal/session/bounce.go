@@ -216,6 +216,9 @@ func (s *Session) judgeOut(n *notice, b *evidence.Bounce) {
 	b.Proof = evidence.NoProof
 	s.unproven, s.unknown = s.unproven[:0], false
 	for _, to := range s.rcpts {
+		if s.c.Door.Beside() && !s.stranger(to) {
+			continue
+		}
 		proof := s.proveWrote(n, to, b)
 		if proof == evidence.NoProof {
 			s.unproven = append(s.unproven, to.Key())
@@ -226,8 +229,12 @@ func (s *Session) judgeOut(n *notice, b *evidence.Bounce) {
 	if len(s.unproven) > 0 {
 		b.Proof = evidence.NoProof
 	}
-	if s.c.Door.Beside() && s.foreign(n) {
+	switch {
+	case s.c.Door.Beside() && s.foreign(n):
 		b.Exempt, s.domain = "a domain of the MTA's own", nil
+		return
+	case s.c.Door.Beside() && !slices.ContainsFunc(s.rcpts, s.stranger):
+		b.Exempt = "only users of ours get it" // a bounce of the MTA's own for one of them above all
 		return
 	}
 	d := s.bouncer(n)
@@ -266,6 +273,9 @@ func (s *Session) proveWrote(n *notice, to mail.Address, b *evidence.Bounce) evi
 	}
 	return evidence.NoProof
 }
+
+// stranger says that an address is in no domain of ours.
+func (s *Session) stranger(a mail.Address) bool { return a.Domain() != "" && s.e.domain(a) == nil }
 
 // foreign says that a notice is about mail to domains that the MTA serves and nobody here knows, or was written in one
 // of them. Who wrote to those was never looked at, so nothing could prove it.
