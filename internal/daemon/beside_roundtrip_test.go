@@ -149,21 +149,24 @@ func (p *passage) record(t *testing.T) string {
 	return text
 }
 
-// signatures counts those in a message, each of which go-msgauth must pass.
-func (p *passage) signatures(t *testing.T, text string) int {
+// signatures counts those in a message that go-msgauth passes.
+func (p *passage) signatures(t *testing.T, text string) (good int) {
 	t.Helper()
-	found, err := msgauth.VerifyWithOptions(strings.NewReader(text), &msgauth.VerifyOptions{LookupTXT: func(name string) ([]string, error) {
+	if !strings.Contains(text, "\r\n\r\n") { // go-msgauth wants the empty line
+		text += "\r\n"
+	}
+	found, err := msgauth.VerifyWithOptions(strings.NewReader(text), &msgauth.VerifyOptions{LookupTXT: func(string) ([]string, error) {
 		return []string{p.record(t)}, nil
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, v := range found {
-		if v.Err != nil || v.Domain != "example.com" {
-			t.Errorf("a signature of %s: %v\n%s", v.Domain, v.Err, text)
+		if v.Err == nil && v.Domain == "example.com" {
+			good++
 		}
 	}
-	return len(found)
+	return good
 }
 
 // bare is the bounce as it comes to who has no tag.
