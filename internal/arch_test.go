@@ -55,6 +55,8 @@ var floors = map[string]int{
 	"guide": 4,
 	// Whether a server beside us asks us: a conversation with it, and what its answers mean.
 	"verify": 4,
+	// What DNS blocklists say of an address: the resolver is handed in.
+	"blocklist": 4,
 	// What the counts of bounces mean, for people.
 	"bouncereport": 4,
 	// Plugs: one outside system each.

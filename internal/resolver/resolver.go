@@ -178,6 +178,15 @@ func (r *Resolver) LookupTXT(ctx context.Context, name string) ([]string, error)
 	return slices.Clone(a.texts), nil
 }
 
+// LookupA returns the IPv4 addresses of a name. Who asks for them alone spares the servers a question.
+func (r *Resolver) LookupA(ctx context.Context, name string) ([]netip.Addr, error) {
+	a, err := r.lookup(ctx, name, dns.TypeA)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Clone(a.addrs), nil
+}
+
 // LookupMX returns the MX records of a name, the preferred first, hosts with the dot at
 // the end. A null MX (RFC 7505) is one with the host ".".
 func (r *Resolver) LookupMX(ctx context.Context, name string) ([]*net.MX, error) {

@@ -130,6 +130,14 @@ func TestLookups(t *testing.T) {
 		}
 		return strings.Join(s, "|"), err
 	}
+	only4 := func(name string) (string, error) {
+		l, err := r.LookupA(ctx, name)
+		s := make([]string, len(l))
+		for i, a := range l {
+			s[i] = a.String()
+		}
+		return strings.Join(s, "|"), err
+	}
 	ptr := func(name string) (string, error) {
 		l, err := r.LookupAddr(ctx, name)
 		return strings.Join(l, "|"), err
@@ -153,6 +161,8 @@ func TestLookups(t *testing.T) {
 		{"ip", ip, "first.example.com", "192.0.2.1|192.0.2.2|2001:db8::1", "well"},
 		{"ip", ip, "alias.example.com", "192.0.2.1|192.0.2.2|2001:db8::1", "well"},
 		{"ip", ip, "only4.example.com", "192.0.2.4", "well"},
+		{"a", only4, "alias.example.com", "192.0.2.1|192.0.2.2", "well"},
+		{"a", only4, "example.com", "", "not found"},
 		{"ip", ip, "example.com", "", "not found"},
 		{"ip", ip, "192.0.2.99", "192.0.2.99", "well"},
 		{"ip", ip, "fe80::1%lo", "fe80::1%lo", "well"},

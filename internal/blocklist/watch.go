@@ -1,0 +1,203 @@
+package blocklist
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Patience is how many checks in a row a list may fail before that is told: a resolver that is restarted, or a
+// name server that is away for a moment, is nobody's business.
+const Patience = 3
+
+// WatchConfig is what a Watch needs.
+type WatchConfig struct {
+	Resolver  Resolver
+	Zones     []string
+	Addresses []netip.Addr  // public ones
+	Every     time.Duration // from the end of one check to the next
+	Now       func() time.Time
+	Logger    *slog.Logger
+}
+
+// Watch checks addresses again and again, and logs each change once: listed, no longer listed, a list that cannot be
+// asked for Patience checks, and one that can be asked again. What could not be found out changes nothing: an address
+// stays as it was known last.
+type Watch struct {
+	c WatchConfig
+
+	mu    sync.Mutex
+	pairs map[pair]*Entry
+	lists map[string]*ListState
+}
+
+type pair struct {
+	zone    string
+	address netip.Addr
+}
+
+// Entry is what one list says of one address.
+type Entry struct {
+	Zone     string
+	Address  netip.Addr
+	Standing Standing  // Unknown: nothing was found out yet
+	Since    time.Time // it is so; zero while it is Unknown
+	Codes    []netip.Addr
+	Text     []string
+	Why      string // NotCovered: why
+}
+
+// ListState is how one list does.
+type ListState struct {
+	Zone  string
+	Asked bool      // it was checked
+	Up    bool      // in the last check it told of every address
+	Fails int       // checks in a row in which it did not
+	Since time.Time // of the first of them
+	Why   string
+}
+
+// Lost says that a list could not be asked for so long that somebody should look.
+func (l ListState) Lost() bool { return l.Fails >= Patience }
+
+// WatchState is what a Watch knows, in the order of its configuration.
+type WatchState struct {
+	Entries []Entry
+	Lists   []ListState
+}
+
+// NewWatch makes a Watch, which asks nobody before Run. What before (which may be nil) has found out about the same lists
+// and addresses is taken over, so that a changed configuration does not tell old news; its Run must have returned.
+func NewWatch(c WatchConfig, before *Watch) *Watch {
+	w := &Watch{c: c, pairs: map[pair]*Entry{}, lists: map[string]*ListState{}}
+	for _, zone := range c.Zones {
+		w.lists[zone] = &ListState{Zone: zone}
+		for _, a := range c.Addresses {
+			w.pairs[pair{zone, a}] = &Entry{Zone: zone, Address: a}
+		}
+	}
+	if before == nil {
+		return w
+	}
+	for p := range w.pairs {
+		if old := before.pairs[p]; old != nil {
+			e := *old // who still reads the state of before is not disturbed
+			w.pairs[p] = &e
+		}
+	}
+	for zone := range w.lists {
+		if old := before.lists[zone]; old != nil {
+			l := *old
+			w.lists[zone] = &l
+		}
+	}
+	return w
+}
+
+// Run checks at once, and then again and again until ctx ends. It leaves nothing running behind.
+func (w *Watch) Run(ctx context.Context) {
+	for {
+		w.check(ctx)
+		next := time.NewTimer(w.c.Every)
+		select {
+		case <-ctx.Done():
+			next.Stop()
+			return
+		case <-next.C:
+		}
+	}
+}
+
+// check asks all lists about all addresses once.
+func (w *Watch) check(ctx context.Context) {
+	results := (&Checker{Resolver: w.c.Resolver}).Check(ctx, w.c.Zones, w.c.Addresses)
+	if ctx.Err() != nil {
+		return // what was cut off says nothing of the lists
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	failed := map[string]string{}
+	for _, r := range results {
+		if r.Standing != Unknown {
+			w.found(r)
+		} else if failed[r.Zone] == "" {
+			failed[r.Zone] = r.Why
+		}
+	}
+	for _, zone := range w.c.Zones {
+		w.asked(w.lists[zone], failed[zone])
+	}
+}
+
+// found takes what a list said of an address.
+func (w *Watch) found(r Result) {
+	e := w.pairs[pair{r.Zone, r.Address}]
+	was, since := e.Standing, e.Since
+	e.Codes, e.Text, e.Why = r.Codes, r.Text, r.Why
+	if r.Standing == was {
+		return
+	}
+	e.Standing, e.Since = r.Standing, w.c.Now()
+	log := w.c.Logger.With("list", r.Zone, "address", r.Address.String())
+	switch {
+	case r.Standing == Listed:
+		known := Known(r.Zone)
+		args := []any{"code", join(r.Codes), "url", known.URL(r.Address), "off", known.Off}
+		if len(r.Text) > 0 {
+			args = append(args, "text", r.Text[0])
+		}
+		log.Warn("an address of ours is listed", args...)
+	case was == Listed:
+		log.Info("an address of ours is no longer listed", "listed_for", w.c.Now().Sub(since).Round(time.Second).String())
+	case r.Standing == NotCovered:
+		log.Info("a blocklist does not list such addresses", "why", r.Why)
+	}
+}
+
+func join(codes []netip.Addr) string {
+	s := ""
+	for i, c := range codes {
+		if i > 0 {
+			s += " "
+		}
+		s += c.String()
+	}
+	return s
+}
+
+// asked takes how a list did as a whole; why is "" where it told of every address.
+func (w *Watch) asked(l *ListState, why string) {
+	l.Asked, l.Up = true, why == ""
+	if !l.Up {
+		if l.Fails == 0 {
+			l.Since = w.c.Now()
+		}
+		l.Fails, l.Why = l.Fails+1, why
+		if l.Fails == Patience {
+			w.c.Logger.Warn("a blocklist cannot be asked, so nobody knows whether we are listed there", "list", l.Zone, "checks", l.Fails, "error", why)
+		}
+		return
+	}
+	if l.Lost() {
+		w.c.Logger.Info("a blocklist can be asked again", "list", l.Zone, "away_for", w.c.Now().Sub(l.Since).Round(time.Second).String())
+	}
+	l.Fails, l.Since, l.Why = 0, time.Time{}, ""
+}
+
+// State says what is known now. It asks nobody.
+func (w *Watch) State() WatchState {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var st WatchState
+	for _, zone := range w.c.Zones {
+		st.Lists = append(st.Lists, *w.lists[zone])
+	}
+	for _, a := range w.c.Addresses {
+		for _, zone := range w.c.Zones {
+			st.Entries = append(st.Entries, *w.pairs[pair{zone, a}])
+		}
+	}
+	return st
+}

@@ -1,0 +1,219 @@
+package blocklist
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// zones is a resolver in memory: names to addresses. A name below a zone that fails cannot be found out.
+type zones struct {
+	mu     sync.Mutex
+	a      map[string]string // by name: the address
+	txt    map[string]string
+	fails  map[string]bool // by zone
+	asked  int
+	before func(context.Context) // called before each answer, where it is set
+}
+
+func (z *zones) LookupA(ctx context.Context, name string) ([]netip.Addr, error) {
+	if z.before != nil {
+		z.before(ctx)
+	}
+	if ctx.Err() != nil {
+		return nil, &net.DNSError{Err: "nobody waits for the answer any more", IsTemporary: true}
+	}
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.asked++
+	for zone := range z.fails {
+		if z.fails[zone] && strings.HasSuffix(name, zone) {
+			return nil, &net.DNSError{Err: "the server is away", IsTemporary: true}
+		}
+	}
+	if a, found := z.a[name]; found {
+		return []netip.Addr{netip.MustParseAddr(a)}, nil
+	}
+	return nil, &net.DNSError{Err: "there is no such name", IsNotFound: true}
+}
+
+func (z *zones) LookupTXT(_ context.Context, name string) ([]string, error) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	if t, found := z.txt[name]; found {
+		return []string{t}, nil
+	}
+	return nil, &net.DNSError{Err: "there is no such name", IsNotFound: true}
+}
+
+func (z *zones) do(f func()) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	f()
+}
+
+// lines are the log lines since the last call, each as "level message list".
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) take(t *testing.T) (short []string, last map[string]any) {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for line := range strings.Lines(l.b.String()) {
+		last = map[string]any{}
+		if err := json.Unmarshal([]byte(line), &last); err != nil {
+			t.Fatal(err)
+		}
+		short = append(short, fmt.Sprintf("%v %v: %v", last["level"], last["msg"], last["list"]))
+	}
+	l.b.Reset()
+	return short, last
+}
+
+func wants(t *testing.T, what string, got []string, want ...string) {
+	t.Helper()
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("%s: %q, want %q", what, got, want)
+	}
+}
+
+// TestWatch: each change is told once, what cannot be found out changes nothing, and nothing runs on behind.
+func TestWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const other = "bl.example.net"
+		z := &zones{a: map[string]string{Name(testListed, zone): "127.0.0.2", Name(testListed, other): "127.0.0.2"}, txt: map[string]string{}, fails: map[string]bool{}}
+		log := &lines{}
+		w := NewWatch(WatchConfig{Resolver: z, Zones: []string{zone, other}, Addresses: []netip.Addr{us, us6}, Every: time.Hour, Now: time.Now, Logger: slog.New(slog.NewJSONHandler(log, nil))}, nil)
+		if st := w.State(); len(st.Entries) != 4 || len(st.Lists) != 2 || st.Lists[0].Asked || st.Entries[0].Standing != Unknown {
+			t.Errorf("before the first check: %+v", st)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); w.Run(ctx) }()
+		settle := func(what string, want ...string) map[string]any {
+			t.Helper()
+			synctest.Wait()
+			got, last := log.take(t)
+			wants(t, what, got, want...)
+			return last
+		}
+		pass := func(what string, want ...string) map[string]any {
+			t.Helper()
+			time.Sleep(time.Hour)
+			return settle(what, want...)
+		}
+		began := time.Now()
+		settle("the first check", "INFO a blocklist does not list such addresses: "+zone, "INFO a blocklist does not list such addresses: "+other)
+		if st := w.State(); st.Entries[0].Standing != Clean || st.Entries[2].Standing != NotCovered || st.Entries[0].Since != began || !st.Lists[0].Up {
+			t.Errorf("%+v", st)
+		}
+		pass("nothing new")
+
+		z.do(func() { z.a[Name(us, zone)], z.txt[Name(us, zone)] = "127.0.0.2", "see \x1b[1mhere" })
+		last := pass("listed", "WARN an address of ours is listed: "+zone)
+		if last["address"] != us.String() || last["code"] != "127.0.0.2" || last["text"] != "see ?[1mhere" {
+			t.Errorf("%v", last)
+		}
+		listed := time.Now()
+		pass("still listed")
+
+		z.do(func() { z.fails[zone] = true })
+		pass("away once")
+		pass("away twice")
+		if st := w.State(); st.Lists[0].Up || st.Lists[0].Lost() || st.Entries[0].Standing != Listed || st.Entries[0].Since != listed {
+			t.Errorf("away: %+v", st)
+		}
+		last = pass("away for long", "WARN a blocklist cannot be asked, so nobody knows whether we are listed there: "+zone)
+		if !strings.Contains(fmt.Sprint(last["error"]), "the server is away") || !w.State().Lists[0].Lost() {
+			t.Errorf("%v, %+v", last, w.State())
+		}
+		pass("away for longer")
+		z.do(func() { z.fails[zone] = false; delete(z.a, Name(us, zone)) })
+		pass("back, and no longer listed", "INFO an address of ours is no longer listed: "+zone, "INFO a blocklist can be asked again: "+zone)
+		if st := w.State(); !st.Lists[0].Up || st.Lists[0].Fails != 0 || st.Entries[0].Standing != Clean {
+			t.Errorf("back: %+v", st)
+		}
+		stop()
+		<-ended
+		n := z.asked
+		time.Sleep(5 * time.Hour)
+		if settle("stopped"); z.asked != n {
+			t.Error("it asks although it was stopped")
+		}
+	})
+}
+
+// TestWatchStopsInACheck: what a stop cuts off is no finding.
+func TestWatchStopsInACheck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		z := &zones{before: func(ctx context.Context) { <-ctx.Done() }}
+		log := &lines{}
+		w := NewWatch(WatchConfig{Resolver: z, Zones: []string{zone}, Addresses: []netip.Addr{us}, Every: time.Hour, Now: time.Now, Logger: slog.New(slog.NewJSONHandler(log, nil))}, nil)
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); w.Run(ctx) }()
+		synctest.Wait()
+		stop()
+		<-ended
+		got, _ := log.take(t)
+		wants(t, "log", got)
+		if st := w.State(); st.Lists[0].Asked || st.Lists[0].Fails != 0 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
+// TestWatchTakesOver: a changed configuration does not tell again what is known.
+func TestWatchTakesOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		next := us.Next()
+		z := &zones{a: map[string]string{Name(testListed, zone): "127.0.0.2", Name(us, zone): "127.0.0.2", Name(next, zone): "127.0.0.2"}}
+		log := &lines{}
+		c := WatchConfig{Resolver: z, Zones: []string{zone}, Addresses: []netip.Addr{us}, Every: time.Hour, Now: time.Now, Logger: slog.New(slog.NewJSONHandler(log, nil))}
+		run := func(w *Watch) {
+			ctx, stop := context.WithCancel(t.Context())
+			ended := make(chan struct{})
+			go func() { defer close(ended); w.Run(ctx) }()
+			synctest.Wait()
+			stop()
+			<-ended
+		}
+		first := NewWatch(c, nil)
+		run(first)
+		got, _ := log.take(t)
+		wants(t, "first", got, "WARN an address of ours is listed: "+zone)
+		time.Sleep(time.Hour)
+		c.Addresses = []netip.Addr{us, next}
+		second := NewWatch(c, first)
+		if st := second.State(); st.Entries[0].Standing != Listed || st.Entries[1].Standing != Unknown || !st.Lists[0].Up {
+			t.Errorf("%+v", st)
+		}
+		run(second)
+		got, last := log.take(t)
+		wants(t, "second", got, "WARN an address of ours is listed: "+zone)
+		if last["address"] != next.String() {
+			t.Errorf("%v", last)
+		}
+		if a, b := first.State().Entries[0], second.State().Entries[0]; a.Since != b.Since {
+			t.Errorf("listed since %v and %v", a.Since, b.Since)
+		}
+	})
+}
