@@ -149,7 +149,7 @@ func (m *mta) mapStep(door string, table func(name string) string, maps ...strin
 		}
 	}
 	if tagging && !guarded {
-		m.warn = append(m.warn, `Postfix tags every sender of a domain with batv, a stranger's too, who then gets a genuine tag: refuse strangers who claim it (forged = "refuse" and [policy]), or use the milter, which tells them apart.`)
+		m.warn = append(m.warn, `Postfix tags every sender of a domain with batv, a stranger's too, who then gets a genuine tag: refuse strangers who claim it (forged = "refuse" and [policy]), tag at your own ports alone (master.cf: docs/postfix.md), or use the milter, which tells them apart.`)
 	}
 	return s
 }
