@@ -38,6 +38,7 @@ func (c *Config) finish(d *decoder) {
 	c.checkListeners(d)
 	c.checkOutbound(d)
 	c.checkSRS(d)
+	c.checkBlocklists(d)
 	if _, written := d.places["domain"]; !written {
 		d.problems = append(d.problems, Problem{d.name, 0, 0, "there is no [[domain]], so no mail would be accepted", "a domain is [[domain]] with name = \"example.com\" and relay = \"smtp://HOST\""})
 	}

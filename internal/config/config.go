@@ -42,6 +42,8 @@ type Config struct {
 	TCPTable  TCPTable
 	SRS       SRS
 
+	Blocklists Blocklists
+
 	places map[string]position // of keys that are looked at more closely by those who use them
 
 	// Warnings is what is allowed and probably not meant, in the order of the file.
