@@ -60,24 +60,27 @@ func TestName(t *testing.T) {
 	}
 }
 
-// TestAnswers: every way in which a list can answer, and what is made of it.
-func TestAnswers(t *testing.T) {
+// answerCase is a way in which a list can answer, and what is to be made of it.
+type answerCase struct {
+	what, zone string
+	do         func(*mailtest.DNS)
+	want       Standing
+	codes      string
+	says       string // in the reason, or in what the list says
+}
+
+func fail(name string, f mailtest.DNSFault) func(*mailtest.DNS) {
+	return func(d *mailtest.DNS) { d.Fail(name, f) }
+}
+
+// answers are those about the address itself.
+func answers() []answerCase {
 	at := Name(us, zone)
-	first, second := Name(testListed, zone), Name(testClean, zone)
-	fail := func(name string, f mailtest.DNSFault) func(*mailtest.DNS) {
-		return func(d *mailtest.DNS) { d.Fail(name, f) }
-	}
 	many := ""
 	for i := range 20 {
 		many += entry(us, zone, fmt.Sprintf("A 127.0.0.%d", i+2))
 	}
-	for _, c := range []struct {
-		what, zone string
-		do         func(*mailtest.DNS)
-		want       Standing
-		codes      string
-		says       string // in the reason, or in what the list says
-	}{
+	return []answerCase{
 		{what: "not listed", zone: well(zone), want: Clean},
 		{what: "listed", zone: well(zone) + entry(us, zone, "A 127.0.0.2") + entry(us, zone, `TXT "Blocked, see " "http://bl.example.org/"`), want: Listed, codes: "[127.0.0.2]", says: "Blocked, see http://bl.example.org/"},
 		{what: "several codes", zone: well(zone) + entry(us, zone, "A 127.0.0.4") + entry(us, zone, "A 127.0.0.2"), want: Listed, codes: "[127.0.0.2 127.0.0.4]"},
@@ -97,7 +100,13 @@ func TestAnswers(t *testing.T) {
 		{what: "records of another name", zone: well(zone) + entry(us, zone, "A 127.0.0.2"), do: fail(at, mailtest.DNSOtherOwner), want: Unknown, says: "other names"},
 		{what: "truncated", zone: well(zone) + entry(us, zone, "A 127.0.0.2"), do: fail(at, mailtest.DNSTruncated), want: Listed, codes: "[127.0.0.2]"},
 		{what: "no answer at all but octets", zone: well(zone), do: fail(at, mailtest.DNSGarbage), want: Unknown},
+	}
+}
 
+// blocked are those of lists that do not answer us, and of resolvers that answer in their place.
+func blocked() []answerCase {
+	first, second := Name(testListed, zone), Name(testClean, zone)
+	return []answerCase{
 		{what: "blocked: no test entry", zone: entry(us, zone, "A 127.0.0.2"), want: Unknown, says: "the test entry 127.0.0.2 is not listed"},
 		{what: "blocked: an error code", zone: entry(testListed, zone, "A 127.255.255.254") + entry(testListed, zone, `TXT "Error: open resolver; https://bl.example.org/why"`), want: Unknown, says: `it says "Error: open resolver; https://bl.example.org/why"`},
 		{what: "blocked: too many questions", zone: entry(testListed, zone, "A 127.255.255.255"), want: Unknown, says: "too many questions"},
@@ -111,7 +120,12 @@ func TestAnswers(t *testing.T) {
 		{what: "hijacked: everything", zone: "*.example.org A 203.0.113.7\n", want: Unknown, says: "test entry 127.0.0.2: the answer 203.0.113.7 is outside"},
 		{what: "shut: yes to everything", zone: "*.bl.example.org A 127.0.0.2\n", want: Unknown, says: "says yes to everything"},
 		{what: "the second test entry fails", zone: well(zone), do: fail(second, mailtest.DNSServFail), want: Unknown, says: "test entry 127.0.0.1: "},
-	} {
+	}
+}
+
+// TestAnswers: what is not an answer is never taken for one.
+func TestAnswers(t *testing.T) {
+	for _, c := range append(answers(), blocked()...) {
 		t.Run(c.what, func(t *testing.T) {
 			t.Parallel()
 			d := mailtest.StartDNS(t, c.zone)
@@ -261,7 +275,7 @@ func TestKnown(t *testing.T) {
 	if got := Known("bl.spamcop.net").URL(us); got != "https://www.spamcop.net/bl.shtml?192.0.2.25" {
 		t.Error(got)
 	}
-	if l := Known(zone); l.URL(us) != "" || l.Off == "" || l.Name != zone || l.Meaning(testListed) == "" {
+	if l := Known(zone); l.URL(us) != "" || l.Off != "" || l.Name != zone || l.Meaning(testListed) == "" {
 		t.Errorf("%+v", l)
 	}
 }

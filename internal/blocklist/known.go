@@ -9,8 +9,8 @@ import (
 type List struct {
 	Zone string
 	Name string // what people call it
-	Why  string // what gets an address onto it
-	Off  string // how it comes off
+	Why  string // what gets an address onto it; "" where that is not known here, as Off
+	Off  string // how it comes off, to be read after "it comes off"
 	url  string // where it is looked up by hand; ADDRESS stands for the address
 }
 
@@ -42,14 +42,14 @@ var known = []List{
 	},
 }
 
-// Known says what is known of the list with this zone. Of others it tells that their pages have to say it.
+// Known says what is known of the list with this zone; of others that is their zone alone.
 func Known(zone string) List {
 	for _, l := range known {
 		if l.Zone == zone {
 			return l
 		}
 	}
-	return List{Zone: zone, Name: zone, Off: "the list's own page says how"}
+	return List{Zone: zone, Name: zone}
 }
 
 // Defaults are the zones that are asked when nobody names others.

@@ -144,9 +144,12 @@ func (w *Watch) found(r Result) {
 	switch {
 	case r.Standing == Listed:
 		known := Known(r.Zone)
-		args := []any{"code", join(r.Codes), "url", known.URL(r.Address), "off", known.Off}
+		args := []any{"code", join(r.Codes)}
 		if len(r.Text) > 0 {
 			args = append(args, "text", r.Text[0])
+		}
+		if known.Off != "" {
+			args = append(args, "comes_off", known.Off, "url", known.URL(r.Address))
 		}
 		log.Warn("an address of ours is listed", args...)
 	case was == Listed:

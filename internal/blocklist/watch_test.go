@@ -88,11 +88,44 @@ func (l *lines) take(t *testing.T) (short []string, last map[string]any) {
 	return short, last
 }
 
-func wants(t *testing.T, what string, got []string, want ...string) {
-	t.Helper()
+// watched is a Watch that runs in a bubble, with what it asks and what it says.
+type watched struct {
+	t    *testing.T
+	z    *zones
+	log  *lines
+	w    *Watch
+	stop func() // returns when it has ended
+}
+
+// begin starts a Watch over these addresses, in hours.
+func begin(t *testing.T, z *zones, before *Watch, names []string, addrs ...netip.Addr) *watched {
+	log := &lines{}
+	w := NewWatch(WatchConfig{Resolver: z, Zones: names, Addresses: addrs, Every: time.Hour, Now: time.Now, Logger: slog.New(slog.NewJSONHandler(log, nil))}, before)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		w.Run(ctx)
+	}()
+	return &watched{t, z, log, w, func() { cancel(); <-ended }}
+}
+
+// settle waits until all is done for now, and holds what was logged against what is wanted.
+func (w *watched) settle(what string, want ...string) (last map[string]any) {
+	w.t.Helper()
+	synctest.Wait()
+	got, last := w.log.take(w.t)
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
-		t.Errorf("%s: %q, want %q", what, got, want)
+		w.t.Errorf("%s: %q, want %q", what, got, want)
 	}
+	return last
+}
+
+// pass lets an hour go by.
+func (w *watched) pass(what string, want ...string) map[string]any {
+	w.t.Helper()
+	time.Sleep(time.Hour)
+	return w.settle(what, want...)
 }
 
 // TestWatch: each change is told once, what cannot be found out changes nothing, and nothing runs on behind.
@@ -100,82 +133,62 @@ func TestWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const other = "bl.example.net"
 		z := &zones{a: map[string]string{Name(testListed, zone): "127.0.0.2", Name(testListed, other): "127.0.0.2"}, txt: map[string]string{}, fails: map[string]bool{}}
-		log := &lines{}
-		w := NewWatch(WatchConfig{Resolver: z, Zones: []string{zone, other}, Addresses: []netip.Addr{us, us6}, Every: time.Hour, Now: time.Now, Logger: slog.New(slog.NewJSONHandler(log, nil))}, nil)
-		if st := w.State(); len(st.Entries) != 4 || len(st.Lists) != 2 || st.Lists[0].Asked || st.Entries[0].Standing != Unknown {
-			t.Errorf("before the first check: %+v", st)
-		}
-		ctx, stop := context.WithCancel(t.Context())
-		ended := make(chan struct{})
-		go func() { defer close(ended); w.Run(ctx) }()
-		settle := func(what string, want ...string) map[string]any {
-			t.Helper()
-			synctest.Wait()
-			got, last := log.take(t)
-			wants(t, what, got, want...)
-			return last
-		}
-		pass := func(what string, want ...string) map[string]any {
-			t.Helper()
-			time.Sleep(time.Hour)
-			return settle(what, want...)
-		}
+		w := begin(t, z, nil, []string{zone, other}, us, us6)
 		began := time.Now()
-		settle("the first check", "INFO a blocklist does not list such addresses: "+zone, "INFO a blocklist does not list such addresses: "+other)
-		if st := w.State(); st.Entries[0].Standing != Clean || st.Entries[2].Standing != NotCovered || st.Entries[0].Since != began || !st.Lists[0].Up {
+		w.settle("the first check", "INFO a blocklist does not list such addresses: "+zone, "INFO a blocklist does not list such addresses: "+other)
+		if st := w.w.State(); st.Entries[0].Standing != Clean || st.Entries[2].Standing != NotCovered || st.Entries[0].Since != began || !st.Lists[0].Up {
 			t.Errorf("%+v", st)
 		}
-		pass("nothing new")
+		w.pass("nothing new")
 
 		z.do(func() { z.a[Name(us, zone)], z.txt[Name(us, zone)] = "127.0.0.2", "see \x1b[1mhere" })
-		last := pass("listed", "WARN an address of ours is listed: "+zone)
+		last := w.pass("listed", "WARN an address of ours is listed: "+zone)
 		if last["address"] != us.String() || last["code"] != "127.0.0.2" || last["text"] != "see ?[1mhere" {
 			t.Errorf("%v", last)
 		}
 		listed := time.Now()
-		pass("still listed")
+		w.pass("still listed")
 
 		z.do(func() { z.fails[zone] = true })
-		pass("away once")
-		pass("away twice")
-		if st := w.State(); st.Lists[0].Up || st.Lists[0].Lost() || st.Entries[0].Standing != Listed || st.Entries[0].Since != listed {
+		w.pass("away once")
+		w.pass("away twice")
+		if st := w.w.State(); st.Lists[0].Up || st.Lists[0].Lost() || st.Entries[0].Standing != Listed || st.Entries[0].Since != listed {
 			t.Errorf("away: %+v", st)
 		}
-		last = pass("away for long", "WARN a blocklist cannot be asked, so nobody knows whether we are listed there: "+zone)
-		if !strings.Contains(fmt.Sprint(last["error"]), "the server is away") || !w.State().Lists[0].Lost() {
-			t.Errorf("%v, %+v", last, w.State())
+		last = w.pass("away for long", "WARN a blocklist cannot be asked, so nobody knows whether we are listed there: "+zone)
+		if !strings.Contains(fmt.Sprint(last["error"]), "the server is away") || !w.w.State().Lists[0].Lost() {
+			t.Errorf("%v, %+v", last, w.w.State())
 		}
-		pass("away for longer")
+		w.pass("away for longer")
 		z.do(func() { z.fails[zone] = false; delete(z.a, Name(us, zone)) })
-		pass("back, and no longer listed", "INFO an address of ours is no longer listed: "+zone, "INFO a blocklist can be asked again: "+zone)
-		if st := w.State(); !st.Lists[0].Up || st.Lists[0].Fails != 0 || st.Entries[0].Standing != Clean {
+		w.pass("back, and no longer listed", "INFO an address of ours is no longer listed: "+zone, "INFO a blocklist can be asked again: "+zone)
+		if st := w.w.State(); !st.Lists[0].Up || st.Lists[0].Fails != 0 || st.Entries[0].Standing != Clean {
 			t.Errorf("back: %+v", st)
 		}
-		stop()
-		<-ended
+		w.stop()
 		n := z.asked
-		time.Sleep(5 * time.Hour)
-		if settle("stopped"); z.asked != n {
+		if w.pass("stopped"); z.asked != n {
 			t.Error("it asks although it was stopped")
 		}
 	})
 }
 
+// TestWatchUnasked: before anything is known, nothing is said.
+func TestWatchUnasked(t *testing.T) {
+	st := NewWatch(WatchConfig{Zones: []string{zone}, Addresses: []netip.Addr{us, us6}}, nil).State()
+	if len(st.Entries) != 2 || len(st.Lists) != 1 || st.Lists[0].Asked || st.Entries[0].Standing != Unknown {
+		t.Errorf("%+v", st)
+	}
+}
+
 // TestWatchStopsInACheck: what a stop cuts off is no finding.
 func TestWatchStopsInACheck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		z := &zones{before: func(ctx context.Context) { <-ctx.Done() }}
-		log := &lines{}
-		w := NewWatch(WatchConfig{Resolver: z, Zones: []string{zone}, Addresses: []netip.Addr{us}, Every: time.Hour, Now: time.Now, Logger: slog.New(slog.NewJSONHandler(log, nil))}, nil)
-		ctx, stop := context.WithCancel(t.Context())
-		ended := make(chan struct{})
-		go func() { defer close(ended); w.Run(ctx) }()
-		synctest.Wait()
-		stop()
-		<-ended
-		got, _ := log.take(t)
-		wants(t, "log", got)
-		if st := w.State(); st.Lists[0].Asked || st.Lists[0].Fails != 0 {
+		w := begin(t, &zones{before: func(ctx context.Context) { <-ctx.Done() }}, nil, []string{zone}, us)
+		w.settle("under way")
+		w.stop()
+		w.settle("stopped")
+		if st := w.w.State(); st.Lists[0].Asked || st.Lists[0].Fails != 0 {
 			t.Errorf("%+v", st)
 		}
 	})
@@ -186,34 +199,18 @@ func TestWatchTakesOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		next := us.Next()
 		z := &zones{a: map[string]string{Name(testListed, zone): "127.0.0.2", Name(us, zone): "127.0.0.2", Name(next, zone): "127.0.0.2"}}
-		log := &lines{}
-		c := WatchConfig{Resolver: z, Zones: []string{zone}, Addresses: []netip.Addr{us}, Every: time.Hour, Now: time.Now, Logger: slog.New(slog.NewJSONHandler(log, nil))}
-		run := func(w *Watch) {
-			ctx, stop := context.WithCancel(t.Context())
-			ended := make(chan struct{})
-			go func() { defer close(ended); w.Run(ctx) }()
-			synctest.Wait()
-			stop()
-			<-ended
-		}
-		first := NewWatch(c, nil)
-		run(first)
-		got, _ := log.take(t)
-		wants(t, "first", got, "WARN an address of ours is listed: "+zone)
-		time.Sleep(time.Hour)
-		c.Addresses = []netip.Addr{us, next}
-		second := NewWatch(c, first)
-		if st := second.State(); st.Entries[0].Standing != Listed || st.Entries[1].Standing != Unknown || !st.Lists[0].Up {
-			t.Errorf("%+v", st)
-		}
-		run(second)
-		got, last := log.take(t)
-		wants(t, "second", got, "WARN an address of ours is listed: "+zone)
-		if last["address"] != next.String() {
+		first := begin(t, z, nil, []string{zone}, us)
+		first.settle("first", "WARN an address of ours is listed: "+zone)
+		time.Sleep(time.Minute)
+		first.stop()
+		second := begin(t, z, first.w, []string{zone}, us, next)
+		if last := second.settle("second", "WARN an address of ours is listed: "+zone); last["address"] != next.String() {
 			t.Errorf("%v", last)
 		}
-		if a, b := first.State().Entries[0], second.State().Entries[0]; a.Since != b.Since {
-			t.Errorf("listed since %v and %v", a.Since, b.Since)
+		a, b := first.w.State().Entries[0], second.w.State().Entries
+		if a.Since != b[0].Since || b[0].Standing != Listed || b[1].Since == a.Since {
+			t.Errorf("%+v, then %+v", a, b)
 		}
+		second.stop()
 	})
 }
