@@ -11,17 +11,18 @@ import (
 // answerLimit is what one answer of a policy service or a map may cost us, in microseconds of CPU.
 const answerLimit = 20.0
 
-// plugged is a Postfix with Backstop at one of its doors, beside one that needs nobody.
+// plugged is an MTA with Backstop at one of its doors, beside one that needs nobody.
 type plugged struct {
 	contender
-	door  string  // as our metrics name it; "" for Postfix alone
+	door  string  // as our metrics name it; "" for the MTA alone
 	limit float64 // of our CPU for each recipient; 0: none
 
-	own, mta, rate *figure // our CPU and Postfix's for each session, and sessions a second
+	own, mta, rate *figure // our CPU and the MTA's for each session, and sessions a second
 }
 
-// besideTest is one load at all of them. The first is Postfix alone.
+// besideTest is one load at all of them. The first is the MTA alone.
 type besideTest struct {
+	mta     string
 	about   string
 	load    load
 	plugged []*plugged
@@ -61,25 +62,34 @@ func rowBeside(ctx context.Context, b *bench, r result) []result {
 		return []result{r}
 	}
 	defer p.stop()
-	refused := &besideTest{about: "5 refused recipients", load: load{unknown: 5}, web: g.doors.web, own: g.meter,
-		plugged: []*plugged{p.plugged(alone), p.plugged(withPolicy), p.plugged(withSocketmap), p.plugged(withMilter)}}
-	message := &besideTest{about: "one 4 KB message", load: load{message: exampleMessage(messageSize), listed: b.listed}, web: g.doors.web, own: g.meter,
-		plugged: []*plugged{p.plugged(alone), p.plugged(withPolicy), p.plugged(withMilter)}}
+	tests := []*besideTest{
+		{mta: "Postfix", about: "5 refused recipients", load: load{unknown: 5}, plugged: p.plugged(alone, withPolicy, withSocketmap, withMilter)},
+		{mta: "Postfix", about: "one 4 KB message", load: b.messages(), plugged: p.plugged(alone, withPolicy, withMilter)},
+	}
+	sendmail, sendmailMissing := b.startSendmail(ctx, g.doors.milter)
+	if sendmail != nil {
+		defer sendmail.stop()
+	}
+	if sendmailMissing == nil {
+		tests = append(tests, &besideTest{mta: "Sendmail", about: "5 refused recipients", load: load{unknown: 5}, plugged: sendmail.plugged()},
+			&besideTest{mta: "Sendmail", about: "one 4 KB message", load: b.messages(), plugged: sendmail.plugged()})
+	}
 	var results []result
-	for _, t := range []*besideTest{refused, message} {
+	for _, t := range tests {
+		t.web, t.own = g.doors.web, g.meter
 		b.besideRounds(ctx, t)
-		lines := t.lines(r)
-		if b.profile && t == refused {
-			for i, w := range t.plugged[1:] {
-				lines[linesEach*i].Notes = append(lines[linesEach*i].Notes, b.profileBeside(ctx, t, w, g.pid())...)
-			}
-		}
-		results = append(results, lines...)
+		results = append(results, b.besideLines(ctx, r, t, g.pid())...)
 	}
 	results[0].note("Postfix alone has the same recipients in a map of its own; all others have none, and ask Backstop, which logs each answer")
+	if sendmailMissing != nil {
+		results[0].note("Sendmail: not measured: %v", sendmailMissing)
+	}
 	results[0].Notes = append(results[0].Notes, unlogged(g)...)
 	return results
 }
+
+// messages is the load of messages that are accepted.
+func (b *bench) messages() load { return load{message: exampleMessage(messageSize), listed: b.listed} }
 
 // unlogged says how many lines of the log were left out, because nobody took them in time. Then it cost less than it should.
 func unlogged(g *gateway) []string {
@@ -93,17 +103,25 @@ func unlogged(g *gateway) []string {
 	return nil
 }
 
-// profileBeside names what our CPU goes to.
-func (b *bench) profileBeside(ctx context.Context, t *besideTest, w *plugged, pid int) []string {
-	if w.missing != nil || ctx.Err() != nil {
-		return nil
+// besideLines are the lines of a test, and what our CPU goes to where recipients are refused.
+func (b *bench) besideLines(ctx context.Context, r result, t *besideTest, pid int) []result {
+	lines := t.lines(r)
+	if !b.profile || t.load.unknown == 0 {
+		return lines
 	}
-	l := t.load
-	l.addr = w.addr
-	return b.profileOf(ctx, pid, func(ctx context.Context, d time.Duration) error {
-		_, err := l.run(ctx, b.clients, d)
-		return err
-	})
+	for i, w := range t.plugged[1:] {
+		if w.missing != nil || ctx.Err() != nil {
+			continue
+		}
+		l := t.load
+		l.addr = w.addr
+		own := &lines[linesEach*i]
+		own.Notes = append(own.Notes, b.profileOf(ctx, pid, func(ctx context.Context, d time.Duration) error {
+			_, err := l.run(ctx, b.clients, d)
+			return err
+		})...)
+	}
+	return lines
 }
 
 // besidePostfix is an instance with a listener for each way.
@@ -137,19 +155,34 @@ func (b *bench) startBeside(ctx context.Context) (*besidePostfix, *gateway, erro
 	return &besidePostfix{p, addrs}, g, p.start(ctx, addrs...)
 }
 
-// plugged is one of the ways as a contender.
-func (p *besidePostfix) plugged(way int) *plugged {
-	w := []plugged{
-		alone:         {contender: contender{name: "Postfix, its own map"}},
-		withPolicy:    {contender: contender{name: "Postfix and policy"}, door: "policy", limit: answerLimit},
-		withSocketmap: {contender: contender{name: "Postfix and socketmap"}, door: "socketmap", limit: answerLimit},
-		withMilter:    {contender: contender{name: "Postfix and milter"}, door: "milter"},
-	}[way]
-	w.addr, w.meter = p.addrs[way], p.meter
-	w.own = &figure{Name: w.name + ": Backstop", Unit: "us", Meter: w.meter.String()}
-	w.mta = &figure{Name: w.name + ": Postfix", Unit: "us", Meter: w.meter.String()}
+// plugged are these ways as contenders.
+func (p *besidePostfix) plugged(ways ...int) []*plugged {
+	var all []*plugged
+	for _, way := range ways {
+		w := []*plugged{
+			alone:         {contender: contender{name: "Postfix, its own map"}},
+			withPolicy:    {contender: contender{name: "Postfix and policy"}, door: "policy", limit: answerLimit},
+			withSocketmap: {contender: contender{name: "Postfix and socketmap"}, door: "socketmap", limit: answerLimit},
+			withMilter:    {contender: contender{name: "Postfix and milter"}, door: "milter"},
+		}[way]
+		all = append(all, w.at("Postfix", p.addrs[way], p.meter))
+	}
+	return all
+}
+
+// plugged are its two listeners as contenders.
+func (s *sendmail) plugged() []*plugged {
+	plain, filtered := &plugged{contender: contender{name: "Sendmail, by a pattern"}}, &plugged{contender: contender{name: "Sendmail and milter"}, door: "milter"}
+	return []*plugged{plain.at("Sendmail", s.plain, s.meter), filtered.at("Sendmail", s.filtered, s.meter)}
+}
+
+// at says where an MTA listens and how it is metered.
+func (w *plugged) at(mta, addr string, m meter) *plugged {
+	w.addr, w.meter = addr, m
+	w.own = &figure{Name: w.name + ": Backstop", Unit: "us", Meter: m.String()}
+	w.mta = &figure{Name: w.name + ": " + mta, Unit: "us", Meter: m.String()}
 	w.rate = &figure{Name: w.name + ": sessions", Unit: "a second"}
-	return &w
+	return w
 }
 
 // besideRounds lets all of them take turns.
@@ -263,7 +296,7 @@ func (t *besideTest) lines(r result) []result {
 				}
 			}
 		}
-		mta := compared(result{Row: r.Row, About: w.name + ", " + t.about + ": Postfix's CPU", Target: "-"}, first.mta, w.mta, " us")
+		mta := compared(result{Row: r.Row, About: w.name + ", " + t.about + ": " + t.mta + "'s CPU", Target: "-"}, first.mta, w.mta, " us")
 		both := compared(result{Row: r.Row, About: w.name + ", " + t.about + ": sessions a second", Target: "-"}, first.rate, w.rate, "")
 		results = append(results, own, mta, both)
 	}

@@ -23,7 +23,7 @@
 //
 // Four rows are about Backstop beside an MTA that keeps its ports. beside has a Postfix of its own, which refuses and takes mail by
 // its own map, and asks at each of our doors instead, in turns: our CPU, that of all of Postfix, and how many sessions pass
-// at full speed. Our metrics must show that the door decided, and nobody else. doors leaves the MTA out: the load generator speaks
+// at full speed; and the same with Sendmail and the milter, where it has been unpacked. Our metrics must show that the door decided, and nobody else. doors leaves the MTA out: the load generator speaks
 // the wires itself, over connections that are kept, one question at a time on each. crowd has a thousand such connections at
 // each of three doors, and soak keeps them busy with everything that can be asked, while the process is weighed.
 //

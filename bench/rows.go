@@ -26,7 +26,7 @@ var rows = []row{
 	{"swap", "look-ups while the list is swapped", rowSwap},
 	{"idle", "10,000 idle connections", rowIdle},
 	{"flood", "p99 of good mail during a flood of unknown recipients", rowFlood},
-	{"beside", "Postfix with and without Backstop beside it", rowBeside},
+	{"beside", "Postfix and Sendmail with and without Backstop beside them", rowBeside},
 	{"doors", "our CPU for an answer at each of the doors beside an MTA", rowDoors},
 	{"crowd", "1,000 connections at once at each of milter, policy and socketmap, all of them working", rowCrowd},
 	{"soak", "memory after a time of full load on milter, policy and socketmap", rowSoak},
