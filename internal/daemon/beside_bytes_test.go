@@ -2,11 +2,13 @@ package daemon_test
 
 import (
 	"cmp"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"backstop/internal/mailtest"
 	"backstop/internal/mailtest/rig"
 )
 
@@ -68,6 +70,49 @@ func TestBesideBytes(t *testing.T) {
 	}
 }
 
+// TestBesideLongLines: with the lines of docs/beside.md Sendmail leaves long lines whole, and signatures hold.
+func TestBesideLongLines(t *testing.T) {
+	page, err := os.ReadFile(besideFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := regexp.MustCompile(`(?m)^define\(.*_MAILER_LL.*dnl$`).FindAllString(string(page), -1)
+	p := newPassage(t, milterWays[1], "batv = \"sign\"", lines...)
+	long := usual + "Subject: x\r\n\r\n" + strings.Repeat("y", 3000) + "\r\n"
+	for _, l := range legs {
+		text, _ := l.through(t, p.mta, long)
+		if _, rest := unwrapped(text); rest != long {
+			t.Errorf("%s: it arrived as\n%s", l.name, text)
+		}
+		if l.name == "out" && p.signatures(t, text) != 1 {
+			t.Error("the signature does not hold")
+		}
+	}
+}
+
+// TestBesideSevenBits: for a next server that takes seven bits Postfix writes a message anew, behind its filters. The tag and
+// the seal go with it; with the parameter of docs/beside.md the signature too.
+func TestBesideSevenBits(t *testing.T) {
+	for _, line := range []string{"", "disable_mime_output_conversion = yes"} {
+		t.Run(line, func(t *testing.T) {
+			p := newPassage(t, milterWays[0], "bounces = \"enforce\"\nbatv = \"sign\"", line)
+			p.mta.World.Change(func(s *mailtest.Script) {
+				s.Extensions = slices.DeleteFunc(slices.Clone(mailtest.AllExtensions), func(e string) bool { return e == "8BITMIME" || e == "SMTPUTF8" })
+			})
+			l := legs[0]
+			l.params = " BODY=8BITMIME"
+			text, _ := l.through(t, p.mta, shapes[1].text)
+			if anew := strings.Contains(text, "Content-Transfer-Encoding: quoted-printable"); anew != (line == "") || (p.signatures(t, text) == 1) == anew {
+				t.Errorf("written anew: %v\n%s", anew, text)
+			}
+			b := bounced{p.mta.World.Messages()[0].From, "From: MAILER-DAEMON@far.example\r\nDate: Sun, 22 Nov 2026 09:00:00 +0000\r\nMessage-ID: <1@far.example>\r\n" +
+				"Content-Type: multipart/report; boundary=b\r\n\r\n--b\r\n\r\n--b\r\nContent-Type: message/rfc822\r\n\r\n" + text + "--b--\r\n"}
+			p.returns(t, b, "tag")
+			p.returns(t, b.bare().without("DKIM-Signature"), "seal")
+		})
+	}
+}
+
 // compare sends a message with and without us; mends is what the MTA does to it by itself.
 func (l *leg) compare(t *testing.T, p *passage, alone *rig.Beside, text, mends string) {
 	with, accepted := l.through(t, p.mta, text)
@@ -104,14 +149,15 @@ func (l *leg) compare(t *testing.T, p *passage, alone *rig.Beside, text, mends s
 }
 
 var legs = []leg{
-	{"out", rig.Inside, "alice@example.com", "nobody@far.example", []string{"Backstop-Seal"}},
-	{"in", rig.Outside, "ann@partner.example", "alice@example.com", []string{"Authentication-Results", "Backstop-Origin"}},
+	{"out", rig.Inside, "alice@example.com", "nobody@far.example", []string{"Backstop-Seal"}, ""},
+	{"in", rig.Outside, "ann@partner.example", "alice@example.com", []string{"Authentication-Results", "Backstop-Origin"}, ""},
 }
 
 // leg is one way through an MTA.
 type leg struct {
 	name, source, from, to string
 	fields                 []string // that are ours
+	params                 string   // of MAIL
 }
 
 // through sends a message and returns what arrived; false: it was refused.
@@ -125,7 +171,7 @@ func (l *leg) through(t *testing.T, b *rig.Beside, text string) (string, bool) {
 	k := b.Dial(t, l.source)
 	defer k.Close()
 	k.Expect(t, "220", "banner")
-	say(t, k, "EHLO mailer.example", "250", "MAIL FROM:<"+l.from+">", "250", "RCPT TO:<"+l.to+">", "250", "DATA", "354")
+	say(t, k, "EHLO mailer.example", "250", "MAIL FROM:<"+l.from+">"+l.params, "250", "RCPT TO:<"+l.to+">", "250", "DATA", "354")
 	if r := k.Ask(t, strings.ReplaceAll("\r\n"+text, "\r\n.", "\r\n..")[2:]+"."); r.Code != 250 {
 		return r.String(), false
 	}

@@ -170,7 +170,7 @@ S: 354
 C: . letter
 S: 250
 L: data accept accepted`},
-	{name: "a source that is away", domain: `recipients = ["callahead:smtp://127.0.0.1:9"]`, text: ann + `
+	{name: "a source that is away", domain: `recipients = ["callahead:smtp://{away}"]`, text: ann + `
 C: RCPT TO:<alice@example.com>
 S: 451 4.1.1 <alice@example.com>: Recipient address not verified, try again later
 L: rcpt defer recipient-unverified`},
@@ -293,7 +293,7 @@ L: rcpt accept accepted
 C: RCPT TO:<carl@example.net>
 S: 554 5.7.1 <carl@example.net>: Relay access denied
 L: rcpt refuse relay-denied`},
-	{name: "two domains, two servers", domain: "recipients = [\"list:{users}\"]\n[[domain]]\nname = \"example.net\"\nrelay = \"smtp://127.0.0.1:9\"\nrecipients = [\"anybody\"]", text: ann + `
+	{name: "two domains, two servers", domain: "recipients = [\"list:{users}\"]\n[[domain]]\nname = \"example.net\"\nrelay = \"smtp://{away}\"\nrecipients = [\"anybody\"]", text: ann + `
 C: RCPT TO:<alice@example.com>
 S: 250
 L: rcpt accept accepted
@@ -376,7 +376,7 @@ S: 250
 L: rcpt accept accepted watched null-sender-recipients
 C: RSET
 S: 250`},
-	{name: "watched: a source that is away", domain: "mode = \"watch\"\nrecipients = [\"callahead:smtp://127.0.0.1:9\"]", text: ann + `
+	{name: "watched: a source that is away", domain: "mode = \"watch\"\nrecipients = [\"callahead:smtp://{away}\"]", text: ann + `
 C: RCPT TO:<alice@example.com>
 S: 250
 L: rcpt accept accepted watched recipient-unverified`},

@@ -92,11 +92,29 @@ func besideTables(t *testing.T) string {
 		}
 		b.WriteByte('\n')
 	}
-	b.WriteString("## Rules of the gateway alone\n\n| rule | because |\n| --- | --- |\n")
+	b.WriteString("## What becomes of a message\n\n| message | Postfix alone | Sendmail alone |\n| --- | --- | --- |\n")
+	for _, s := range shapes {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", s.name, mended(s.alone, "postfix"), mended(s.alone, "sendmail"))
+	}
+	b.WriteString("\n## Rules of the gateway alone\n\n| rule | because |\n| --- | --- |\n")
 	for _, g := range gatewayAlone {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", g.rule, g.why)
 	}
 	return b.String()
+}
+
+// mended is what an MTA by itself does to a message.
+func mended(alone map[string]string, kind string) string {
+	var all []string
+	for _, leg := range []string{"", " in", " out"} {
+		if what := alone[kind+leg]; what != "" {
+			all = append(all, strings.TrimPrefix(leg+": "+what, ": "))
+		}
+	}
+	if all == nil {
+		return "keeps it"
+	}
+	return strings.TrimSpace(strings.Join(all, ";"))
 }
 
 // settings are the lines of the play's configuration that matter to a reader.

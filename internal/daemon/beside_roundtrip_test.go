@@ -23,7 +23,8 @@ type passage struct {
 	key   string // the file of the key with which example.com signs
 }
 
-// newPassage opens one. domain are more lines of the [[domain]], and more stands in main.cf behind what setup prints.
+// newPassage opens one. domain are more lines of the [[domain]], and more stands in main.cf or sendmail.mc behind
+// what setup prints.
 func newPassage(t *testing.T, w way, domain string, more ...string) *passage {
 	t.Helper()
 	p := &passage{clock: newClock(), key: ed25519Key(t)}
@@ -49,7 +50,7 @@ dkim = [{ selector = "s1", key = %q }]
 	lines := pasted(t, p.gate, text, w)
 	for _, line := range more {
 		if !strings.Contains(lines.Main, line+"\n") {
-			lines.Add(t, "main.cf", line)
+			lines.Add(t, map[string]string{"postfix": "main.cf", "sendmail": "sendmail.mc"}[w.kind], line)
 		}
 	}
 	p.mta = rig.OpenBeside(t, w.kind, lines)

@@ -77,8 +77,11 @@ type scene struct {
 func newScene(t *testing.T, w way) *scene {
 	t.Helper()
 	dir := t.TempDir()
+	away := mailtest.NewMock(t, mailtest.Script{})
+	away.Down()
 	s := &scene{way: w, clock: newClock(), state: t.TempDir(), names: mailtest.StartDNS(t, senderZone).Addr().String(),
 		store: mailtest.NewMock(t, mailtest.Script{}).Addr(), files: map[string]string{
+			"{away}":   away.Addr(),
 			"{few}":    mailtest.WriteFile(t, dir, "few", "alice\n"),
 			"{users}":  mailtest.WriteFile(t, dir, "users", strings.Join(rig.Users(), "\n")+"\n"),
 			"{access}": mailtest.WriteFile(t, dir, "access", accessLines),
