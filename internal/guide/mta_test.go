@@ -47,25 +47,25 @@ func TestPostfixLines(t *testing.T) {
 		config, warning                       string
 	}{
 		{name: "nothing yet", doors: []string{"milter"}, config: "[milter]\nlisten = \"inet:127.0.0.1:8891\"\n", want: []string{
-			"smtpd_milters = { inet:127.0.0.1:8891, default_action=tempfail }", "non_smtpd_milters = $smtpd_milters\ninternal_mail_filter_classes = bounce"}},
+			"smtpd_milters = { inet:127.0.0.1:8891, default_action=tempfail }", "non_smtpd_milters = $smtpd_milters", "internal_mail_filter_classes = bounce"}},
 		{name: "milter alone does everything", sections: "[milter]\nlisten = \"inet:127.0.0.1:9000\"\n[policy]\nlisten = \"127.0.0.1:9001\"\n", domain: "batv = \"sign\"\n",
-			doors: []string{"milter"}, want: []string{"smtpd_milters = { inet:127.0.0.1:9000, default_action=tempfail }", "non_smtpd_milters = $smtpd_milters\ninternal_mail_filter_classes = bounce"}},
+			doors: []string{"milter"}, want: []string{"smtpd_milters = { inet:127.0.0.1:9000, default_action=tempfail }", "non_smtpd_milters = $smtpd_milters", "internal_mail_filter_classes = bounce"}},
 		{name: "milter, IPv6", sections: "[milter]\nlisten = \"inet6:9000@::1\"\n", doors: []string{"milter"},
-			want: []string{"smtpd_milters = { inet:[::1]:9000, default_action=tempfail }", "non_smtpd_milters = $smtpd_milters\ninternal_mail_filter_classes = bounce"}},
+			want: []string{"smtpd_milters = { inet:[::1]:9000, default_action=tempfail }", "non_smtpd_milters = $smtpd_milters", "internal_mail_filter_classes = bounce"}},
 		{name: "milter in the chroot", sections: "[milter]\nlisten = \"unix:/var/spool/postfix/backstop/milter.sock\"\n", doors: []string{"milter"},
-			want:    []string{"smtpd_milters = { unix:backstop/milter.sock, default_action=tempfail }", "non_smtpd_milters = $smtpd_milters\ninternal_mail_filter_classes = bounce"},
+			want:    []string{"smtpd_milters = { unix:backstop/milter.sock, default_action=tempfail }", "non_smtpd_milters = $smtpd_milters", "internal_mail_filter_classes = bounce"},
 			warning: "The user postfix must be able to open the socket of [milter]"},
 		{name: "milter outside of it", sections: "[milter]\nlisten = \"unix:/run/backstop/milter.sock\"\n", doors: []string{"milter"},
-			want:    []string{"smtpd_milters = { unix:/run/backstop/milter.sock, default_action=tempfail }", "non_smtpd_milters = $smtpd_milters\ninternal_mail_filter_classes = bounce"},
+			want:    []string{"smtpd_milters = { unix:/run/backstop/milter.sock, default_action=tempfail }", "non_smtpd_milters = $smtpd_milters", "internal_mail_filter_classes = bounce"},
 			warning: "/run/backstop/milter.sock is outside /var/spool/postfix/"},
 		{name: "milter by systemd", sections: "[milter]\nlisten = \"systemd:milter\"\n", doors: []string{"milter"}, warning: "ListenStream=",
-			want: []string{"smtpd_milters = { inet:127.0.0.1:8891, default_action=tempfail }", "non_smtpd_milters = $smtpd_milters\ninternal_mail_filter_classes = bounce"}},
+			want: []string{"smtpd_milters = { inet:127.0.0.1:8891, default_action=tempfail }", "non_smtpd_milters = $smtpd_milters", "internal_mail_filter_classes = bounce"}},
 		{name: "milter, loopback is not ours", sections: "[milter]\nlisten = \"inet:127.0.0.1:8891\"\ninternal = [\"10.0.0.0/8\"]\n", doors: []string{"milter"},
 			want: []string{"smtpd_milters = { inet:127.0.0.1:8891, default_action=tempfail }"}, warning: "internal does not have 127.0.0.1"},
 		{name: "milter on another machine", sections: "[milter]\nlisten = \"inet:0.0.0.0:8891\"\n", gateway: "10.0.0.5", doors: []string{"milter"},
-			want: []string{"smtpd_milters = { inet:10.0.0.5:8891, default_action=tempfail }", "non_smtpd_milters = $smtpd_milters\ninternal_mail_filter_classes = bounce"}},
+			want: []string{"smtpd_milters = { inet:10.0.0.5:8891, default_action=tempfail }", "non_smtpd_milters = $smtpd_milters", "internal_mail_filter_classes = bounce"}},
 		{name: "a slow source", sections: "[milter]\nlisten = \"inet:127.0.0.1:8891\"\n", domain: "[[domain]]\nname = \"two.example\"\nrelay = \"smtp://store.example\"\n", doors: []string{"milter"},
-			want: []string{"smtpd_milters = { inet:127.0.0.1:8891, default_action=tempfail, command_timeout=60s }", "non_smtpd_milters = $smtpd_milters\ninternal_mail_filter_classes = bounce"}},
+			want: []string{"smtpd_milters = { inet:127.0.0.1:8891, default_action=tempfail, command_timeout=60s }", "non_smtpd_milters = $smtpd_milters", "internal_mail_filter_classes = bounce"}},
 		{name: "policy", sections: "[policy]\nlisten = \"127.0.0.1:10040\"\n", domain: "batv = \"sign\"\n", doors: []string{"policy"}, warning: "by the policy service nothing is tagged", want: []string{
 			"smtpd_recipient_restrictions = permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination,", "    check_policy_service inet:127.0.0.1:10040"}},
 		{name: "policy asked for", door: "policy", doors: []string{"policy"}, config: "[policy]\nlisten = \"127.0.0.1:10040\"\n", want: []string{
