@@ -34,7 +34,7 @@ func hint(advice, format string, args ...any) error {
 }
 
 // errorCodes are the exit codes for errors of the commands whose codes 1 and 2 already mean something.
-var errorCodes = map[string]int{"explain": 3, "lookup": 3}
+var errorCodes = map[string]int{"explain": 3, "lookup": 3, "listed": 3, "scan": 3}
 
 // failureCode is the exit code when cmd failed.
 func failureCode(cmd *cobra.Command, _ error) int {

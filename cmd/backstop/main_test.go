@@ -41,6 +41,7 @@ func TestScripts(t *testing.T) {
 			t.Errorf("a script writes to %s: it lacks a state of its own\nbefore: %s\nafter: %s", systemState, before, after)
 		}
 	})
+	blocklists := listedServer(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
@@ -50,6 +51,7 @@ func TestScripts(t *testing.T) {
 			}
 			e.Defer(func() { l.Close() })
 			e.Setenv("TAKEN", l.Addr().String())
+			e.Setenv("DNS", blocklists) // $DNS: a server that has the lists of listed_test.go
 			e.Values[serverKey{}] = new(*running)
 			return nil
 		},
@@ -189,7 +191,7 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 // want absolute paths, and the taken port in place of $TAKEN.
 func fill(ts *testscript.TestScript, _ bool, args []string) {
 	for _, f := range args {
-		text := strings.NewReplacer("$WORK", ts.MkAbs("."), "$TAKEN", ts.Getenv("TAKEN")).Replace(ts.ReadFile(f))
+		text := strings.NewReplacer("$WORK", ts.MkAbs("."), "$TAKEN", ts.Getenv("TAKEN"), "$DNS", ts.Getenv("DNS")).Replace(ts.ReadFile(f))
 		ts.Check(os.WriteFile(ts.MkAbs(f), []byte(text), 0o600))
 	}
 }

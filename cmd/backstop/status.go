@@ -44,6 +44,9 @@ func (a *app) status() *cobra.Command {
 	return c
 }
 
+// blocklistWords are the standings of a status in words.
+var blocklistWords = map[string]string{"listed": "LISTED", "clean": "not listed", "not-covered": "no such addresses there", "unknown": "cannot tell yet"}
+
 func (a *app) printStatus(st daemon.Status, now time.Time) {
 	a.printf("%s, mode %s, process %d, up %s\n\n", st.Hostname, st.Mode, st.PID, span(now.Sub(st.Started)))
 	t := a.table()
@@ -73,6 +76,13 @@ func (a *app) printStatus(st daemon.Status, now time.Time) {
 			what = "refuses nothing before " + d.Due.UTC().Format(time.RFC3339) + ": tags that are under way need their time"
 		}
 		t.AppendRow(table.Row{"batv", d.Domain, d.Batv, what})
+	}
+	for _, l := range st.Blocklists {
+		what := blocklistWords[l.Standing]
+		if !l.Since.IsZero() {
+			what += ", known for " + span(now.Sub(l.Since))
+		}
+		t.AppendRow(table.Row{"blocklist", l.List, l.Address + ": " + what, l.Detail})
 	}
 	t.AppendRow(table.Row{"sessions", st.Sessions, "open"})
 	t.AppendRow(table.Row{"remembered", fmt.Sprintf("%d exist, %d missing", st.Cache.Exists, st.Cache.Missing)})

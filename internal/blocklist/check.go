@@ -122,7 +122,7 @@ func (t *tests) of(v6 bool) fitness {
 	if other := t.entry(!v6); other.standing == Listed {
 		return fitness{NotCovered, fmt.Sprintf("the list does not list IPv%s: it has no test entry for it", family(v6))}
 	}
-	return fitness{why: fmt.Sprintf("the test entry %s is not listed, which every list has: it does not answer this resolver, it has shut down, or this is not its zone", entryOf(v6))}
+	return fitness{why: fmt.Sprintf("the test entry %s is not listed, and every list has that: it refuses this resolver, it has shut down, or it is no list", entryOf(v6))}
 }
 
 func family(v6 bool) string {

@@ -59,7 +59,8 @@ type Daemon struct {
 	started    time.Time
 	draining   atomic.Bool
 	redirects  redirects
-	life       context.Context // of what is looked up beside the mail
+	blocklists atomic.Pointer[blocklists] // nil: nothing is watched
+	life       context.Context            // of what is looked up beside the mail
 	die        context.CancelFunc
 	looking    sync.WaitGroup
 
@@ -157,6 +158,7 @@ func (d *Daemon) Start(_ context.Context) error {
 	for _, l := range opened {
 		d.run(l)
 	}
+	d.watchBlocklists(s)
 	d.warn(s)
 	d.log.Info("started", "domains", len(s.cfg.Domains), "mode", s.cfg.Mode.String(), "listen", addresses(opened))
 	return nil
@@ -211,6 +213,7 @@ func (d *Daemon) Reload(cfg *config.Config) error {
 	}
 	d.sockets.Unlock()
 	d.retire(old, s)
+	d.watchBlocklists(s)
 	old.closeButPlugs(s) // what only the old configuration used
 	s.startCopies()
 	d.directory.Keep(allLives(cfg))
@@ -247,6 +250,7 @@ func (d *Daemon) Stop(ctx context.Context) error {
 	d.draining.Store(true)
 	d.die()
 	d.looking.Wait()
+	d.stopBlocklists()
 	s := d.current.Load()
 	var err error
 	if d.doors != nil {

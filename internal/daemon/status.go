@@ -25,6 +25,7 @@ type Status struct {
 	DNS         []PeerStatus      `json:"dns,omitempty"`
 	Keys        *KeyStatus        `json:"keys,omitempty"`
 	Tags        []TagStatus       `json:"tags,omitempty"`
+	Blocklists  []BlocklistStatus `json:"blocklists,omitempty"`
 	Cache       CacheStatus       `json:"cache"`
 	Decisions   []metrics.Count   `json:"decisions"`
 	Doors       map[string]uint64 `json:"doors"` // decisions, by door
@@ -96,6 +97,7 @@ func (d *Daemon) Status() Status {
 	})
 	st.Wrong = append(wrong(&st), s.emptyDomains()...)
 	d.trustStatus(s, &st)
+	d.blocklistStatus(&st)
 	return st
 }
 
@@ -148,5 +150,6 @@ func (d *Daemon) figures() metrics.State {
 	}
 	s.sourceFigures(&st, d.o.Now())
 	d.trustFigures(s, &st)
+	d.blocklistFigures(&st)
 	return st
 }

@@ -128,14 +128,17 @@ func TestStateIsAskedForWhenRead(t *testing.T) {
 		return State{CacheExists: 5, CacheMissing: 7, DownstreamUp: map[string]bool{"smtp://a:25": true, "smtp://b:25": false},
 			SourceBlind: map[string]bool{"callahead:smtp://a:25": true}, LogDropped: 3,
 			SourceUp: map[string]bool{"corp": true, "old": false}, SourceEntries: map[string]int{"corp": 12}, SourceAge: map[string]float64{"corp": 1.5},
-			SourceHeld: map[string]bool{"corp": true}}
+			SourceHeld: map[string]bool{"corp": true}, BlocklistUp: map[string]bool{"bl.example.org": true},
+			BlocklistListed: map[OnList]bool{{"bl.example.org", "192.0.2.25"}: true, {"bl.example.org", "192.0.2.26"}: false}}
 	})
 	has(t, page(t, m),
 		`backstop_cache_entries{standing="exists"} 5`, `backstop_cache_entries{standing="missing"} 7`,
 		`backstop_downstream_up{downstream="smtp://a:25"} 1`, `backstop_downstream_up{downstream="smtp://b:25"} 0`,
 		`backstop_source_up{source="corp"} 1`, `backstop_source_up{source="old"} 0`, `backstop_source_entries{source="corp"} 12`,
 		`backstop_source_age_seconds{source="corp"} 1.5`, `backstop_source_held{source="corp"} 1`,
-		`backstop_source_blind{source="callahead:smtp://a:25"} 1`, `backstop_log_lines_dropped_total 3`)
+		`backstop_source_blind{source="callahead:smtp://a:25"} 1`, `backstop_log_lines_dropped_total 3`,
+		`backstop_blocklist_up{list="bl.example.org"} 1`, `backstop_blocklist_listed{address="192.0.2.25",list="bl.example.org"} 1`,
+		`backstop_blocklist_listed{address="192.0.2.26",list="bl.example.org"} 0`)
 	m.Watch(func() State { return State{} })
 	if p := page(t, m); strings.Contains(p, "backstop_downstream_up{") {
 		t.Error("a downstream that is no longer configured is still listed")

@@ -16,7 +16,13 @@ type State struct {
 	LogDropped    uint64             // log lines lost since the start
 	DNSAsked      bool               // the DNS was asked anything yet
 	DNSUp         bool               // and one of its servers answers
+	// DNS blocklists, where addresses of ours are watched:
+	BlocklistListed map[OnList]bool // it is listed, as was found out last
+	BlocklistUp     map[string]bool // by the list's zone: it could be asked the last time
 }
+
+// OnList is an address of ours and a blocklist that may have it.
+type OnList struct{ List, Address string }
 
 // Watch sets the function that tells the state. It is called at each reading of
 // /metrics, must not wait for anything outside the process, and stands until the next Watch.
@@ -35,12 +41,14 @@ var (
 	sourceAge    = prometheus.NewDesc("backstop_source_age_seconds", "Seconds since a copied source was last known to be right.", []string{"source"}, nil)
 	sourceHeld   = prometheus.NewDesc("backstop_source_held", "1 when a pull is held back because it would lose too many recipients.", []string{"source"}, nil)
 	dnsUp        = prometheus.NewDesc("backstop_dns_up", "1 when a DNS server answers.", nil, nil)
+	listed       = prometheus.NewDesc("backstop_blocklist_listed", "1 when the blocklist lists the address of ours.", []string{"list", "address"}, nil)
+	listUp       = prometheus.NewDesc("backstop_blocklist_up", "1 when the blocklist could be asked the last time.", []string{"list"}, nil)
 	logDropped   = prometheus.NewDesc("backstop_log_lines_dropped_total", "Log lines lost because they could not be written in time.", nil, nil)
 )
 
 // Describe is part of prometheus.Collector.
 func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{cacheEntries, downstreamUp, sourceBlind, sourceUp, sourceSize, sourceAge, sourceHeld, dnsUp, logDropped} {
+	for _, d := range []*prometheus.Desc{cacheEntries, downstreamUp, sourceBlind, sourceUp, sourceSize, sourceAge, sourceHeld, dnsUp, listed, listUp, logDropped} {
 		ch <- d
 	}
 }
@@ -60,7 +68,7 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	for _, g := range []struct {
 		desc *prometheus.Desc
 		of   map[string]bool
-	}{{downstreamUp, s.DownstreamUp}, {sourceBlind, s.SourceBlind}, {sourceUp, s.SourceUp}, {sourceHeld, s.SourceHeld}} {
+	}{{downstreamUp, s.DownstreamUp}, {sourceBlind, s.SourceBlind}, {sourceUp, s.SourceUp}, {sourceHeld, s.SourceHeld}, {listUp, s.BlocklistUp}} {
 		for name, is := range g.of {
 			gauge(g.desc, truth(is), name)
 		}
@@ -70,6 +78,9 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for name, age := range s.SourceAge {
 		gauge(sourceAge, age, name)
+	}
+	for on, is := range s.BlocklistListed {
+		gauge(listed, truth(is), on.List, on.Address)
 	}
 	if s.DNSAsked {
 		gauge(dnsUp, truth(s.DNSUp))
