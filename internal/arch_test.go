@@ -57,6 +57,8 @@ var floors = map[string]int{
 	"verify": 4,
 	// What DNS blocklists say of an address: the resolver is handed in.
 	"blocklist": 4,
+	// What a server does with mail for nobody, as it looks from outside.
+	"scan": 4,
 	// What the counts of bounces mean, for people.
 	"bouncereport": 4,
 	// Plugs: one outside system each.
@@ -105,7 +107,7 @@ var only = []struct {
 	{"github.com/maypok86/otter/v2", []string{"resolver"}, "the directory has a cache that is faster for what it keeps"},
 	{"github.com/emersion/go-smtp", []string{"mailtest", "mailtest/rig"}, "an independent peer in tests, never in the product"},
 	{"github.com/emersion/go-msgauth/dkim", nil, "an oracle in tests, never in the product"},
-	{"crypto/tls", []string{"smtp", "config", "relay", "directory/callahead", "directory/sqldir", "directory/httpdir", "directory/ldapdir", "daemon", "mailtest", "mailtest/rig"}, "certificates are a matter of the wires and their configuration"},
+	{"crypto/tls", []string{"smtp", "config", "relay", "directory/callahead", "directory/sqldir", "directory/httpdir", "directory/ldapdir", "scan", "daemon", "mailtest", "mailtest/rig"}, "certificates are a matter of the wires and their configuration"},
 	{"net/http", []string{"daemon", "metrics", "directory/httpdir"}, "HTTP is a door"},
 	{"os/exec", []string{"mailtest", "mailtest/rig"}, "the product runs no other program"},
 	{"golang.org/x/net/publicsuffix", []string{"dmarc", "resolver"}, "the others ask dmarc.OrgDomain; the resolver, on a lower floor, shares its room out by registered domains"},
@@ -135,6 +137,7 @@ var dialers = map[string]bool{
 	"resolver": true,
 	"listen":   true, // only to see whether a unix socket found lying about is still served
 	"verify":   true, // asks the MTA that `setup` has just told to ask us
+	"scan":     true, // asks a server from outside, ten times at most
 	"demo":     true, // plays the flood against its own gateway
 }
 

@@ -33,6 +33,20 @@ func terminalWidth(w any) int {
 // text and, where there is a count, how far (total 0: nobody knows of how many). On anything else it is silent. The
 // function returned ends it and wipes its line.
 func progress(w io.Writer, text string, count func() (done, total int)) (stop func()) {
+	return progressLine(w, func(seconds int) string {
+		if count == nil {
+			return fmt.Sprintf("%s, %d s", text, seconds)
+		}
+		if done, total := count(); total > 0 {
+			return fmt.Sprintf("%s: %d of %d", text, done, total)
+		} else {
+			return fmt.Sprintf("%s: %d", text, done)
+		}
+	})
+}
+
+// progressLine is progress with a line that the work itself writes: line is called each second, with how many have passed.
+func progressLine(w io.Writer, line func(seconds int) string) (stop func()) {
 	if !onTerminal(w) {
 		return func() {}
 	}
@@ -50,13 +64,11 @@ func progress(w io.Writer, text string, count func() (done, total int)) (stop fu
 				return
 			case <-tick.C:
 			}
-			if count == nil {
-				fmt.Fprintf(w, "\r\x1b[K%s, %d s", text, seconds)
-			} else if done, total := count(); total > 0 {
-				fmt.Fprintf(w, "\r\x1b[K%s: %d of %d", text, done, total)
-			} else {
-				fmt.Fprintf(w, "\r\x1b[K%s: %d", text, done)
+			text := line(seconds)
+			if width := terminalWidth(w); width > 1 && len(text) >= width { // a line that breaks cannot be wiped
+				text = text[:width-1]
 			}
+			fmt.Fprintf(w, "\r\x1b[K%s", text)
 		}
 	}()
 	return sync.OnceFunc(func() { close(quit); <-gone })

@@ -1,0 +1,235 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+	"github.com/spf13/cobra"
+
+	"backstop/internal/mail"
+	"backstop/internal/resolver"
+	"backstop/internal/scan"
+)
+
+// scanFlags are what `backstop scan` is told.
+type scanFlags struct {
+	domain, port, from, helo, resolver string
+	retry, pause, timeout              time.Duration
+	send                               bool
+	returnPath, listen                 string
+	wait                               time.Duration
+}
+
+func (a *app) scan() *cobra.Command {
+	f := &scanFlags{}
+	c := &cobra.Command{
+		Use:   "scan TARGET",
+		Short: "Examine a mail server from outside: does it make backscatter?",
+		Long: "Asks a mail server about addresses that nobody can have, and says what it does with\n" +
+			"them: refuse them while the sender is still there, which is healthy, or take them\n" +
+			"and bounce, keep or refuse the mail later. It says what to change on that server.\n\n" +
+			"TARGET is a domain, whose MX hosts are looked up, or smtp://HOST[:PORT] with\n" +
+			"--domain. It connects ten times at most, with a pause between, and sends no mail.\n\n" +
+			"With --send it sends one short, clearly labelled message to one such address from\n" +
+			"--return-path, and waits on --listen for the bounce: mail for the return path has\n" +
+			"to come to this machine. That tells a catch-all from a source of backscatter.\n\n" +
+			"The exit code is 0 for healthy, 1 for not, 2 for what could not be told, 3 for an\n" +
+			"error of the command itself.",
+		Example: "  backstop scan example.com\n" +
+			"  backstop scan smtp://mx.example.com --domain example.com --json\n" +
+			"  backstop scan example.com --send --return-path scan@me.example.org --listen :25",
+		Args: wants(1, 1, "a domain, or smtp://HOST[:PORT] with --domain"),
+		RunE: func(c *cobra.Command, args []string) error { return a.runScan(c.Context(), args[0], f) },
+	}
+	c.Flags().StringVar(&f.domain, "domain", "", "with smtp://HOST: the `DOMAIN` whose recipients are asked for")
+	c.Flags().StringVar(&f.port, "port", "", "connect to this `PORT` (default 25)")
+	c.Flags().StringVar(&f.from, "from", "", "the sender `ADDRESS` of the probes that have one; the others have the null sender (default the return path, or postmaster at the name of --helo)")
+	c.Flags().StringVar(&f.helo, "helo", "", "say `NAME` in EHLO (default this host's name, or its address where the name has no dot)")
+	c.Flags().StringVar(&f.resolver, "resolver", "", "ask the name server at `ADDRESS[:PORT]` (default the system's)")
+	c.Flags().DurationVar(&f.retry, "retry-after", 5*time.Minute+10*time.Second, "ask again after `TIME` where the server says to come again")
+	c.Flags().DurationVar(&f.pause, "pause", time.Second, "`TIME` between two connections")
+	c.Flags().DurationVar(&f.timeout, "timeout", 2*time.Minute, "`TIME` for each answer")
+	c.Flags().BoolVar(&f.send, "send", false, "send one message to an unknown recipient that was accepted")
+	c.Flags().StringVar(&f.returnPath, "return-path", "", "with --send: the `ADDRESS` to which a bounce goes")
+	c.Flags().StringVar(&f.listen, "listen", "", "with --send: where mail for that address arrives, `HOST:PORT`")
+	c.Flags().DurationVar(&f.wait, "wait", time.Minute, "with --send: wait for the bounce for `TIME`")
+	return c
+}
+
+func (a *app) runScan(ctx context.Context, target string, f *scanFlags) error {
+	p, err := f.plan(target)
+	if err != nil {
+		return err
+	}
+	dns, err := f.dns()
+	if err != nil {
+		return err
+	}
+	defer dns.Close()
+	p.Resolver = dns
+	if p.Send {
+		if p.Listener, err = net.Listen("tcp", f.listen); err != nil {
+			return hint("choose another HOST:PORT, or run it as root for ports below 1024", "--listen: %w", err)
+		}
+	}
+	var doing atomic.Pointer[string]
+	p.Progress = func(what string) { doing.Store(&what) }
+	p.Progress("looking for the server")
+	stop := progressLine(a.err, func(seconds int) string { return fmt.Sprintf("%s, %d s", *doing.Load(), seconds) })
+	r := scan.Run(ctx, p)
+	stop()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	a.code = int(r.Health)
+	if a.json {
+		return a.printJSON(r)
+	}
+	a.printScan(&r)
+	return nil
+}
+
+// plan reads the flags.
+func (f *scanFlags) plan(target string) (p scan.Plan, err error) {
+	p = scan.Plan{Helo: f.helo, Timeout: f.timeout, Pause: f.pause, Retry: f.retry, Wait: f.wait, Send: f.send}
+	if p.Target, err = scan.ParseTarget(target, f.domain, f.port); err != nil {
+		return p, err
+	}
+	for _, d := range []struct {
+		name string
+		is   time.Duration
+	}{{"retry-after", f.retry}, {"pause", f.pause}, {"timeout", f.timeout}, {"wait", f.wait}} {
+		if d.is < 0 || d.is == 0 && d.name == "timeout" {
+			return p, hint("write --"+d.name+" 90s, or 2m", "--%s %s is no time that can pass", d.name, d.is)
+		}
+	}
+	if strings.ContainsFunc(p.Helo, func(c rune) bool { return c <= ' ' || c > '~' }) || len(p.Helo) > 255 {
+		return p, hint("write the name of this host, as the DNS has it", "--helo %q is no name", p.Helo)
+	}
+	if p.Helo == "" {
+		if name, err := os.Hostname(); err == nil && strings.Contains(strings.Trim(name, "."), ".") {
+			p.Helo = strings.Trim(name, ".")
+		}
+	}
+	if err := f.sending(&p); err != nil {
+		return p, err
+	}
+	p.From = p.ReturnPath
+	if f.from != "" {
+		p.From, err = sender("from", f.from)
+	}
+	return p, err
+}
+
+// sending reads the flags that belong to --send.
+func (f *scanFlags) sending(p *scan.Plan) (err error) {
+	switch {
+	case !f.send && (f.returnPath != "" || f.listen != ""):
+		return hint("add --send, or leave them out", "--return-path and --listen go with --send")
+	case !f.send:
+		return nil
+	case f.returnPath == "" || f.listen == "":
+		return hint("write --send --return-path scan@me.example.org --listen :25, where mail for that address comes to this machine", "--send needs --return-path and --listen, so that it can see a bounce")
+	}
+	p.ReturnPath, err = sender("return-path", f.returnPath)
+	return err
+}
+
+// sender reads an address that mail can be sent from.
+func sender(flag, s string) (mail.Address, error) {
+	addr, err := mail.ParseAddress(s)
+	if err == nil && (addr.Domain() == "" || addr.NeedsUTF8()) {
+		err = errors.New("it needs a domain, and ASCII")
+	}
+	if err != nil {
+		return mail.Address{}, hint("write --"+flag+" scan@me.example.org", "--%s %q: %w", flag, s, err)
+	}
+	return addr, nil
+}
+
+// dns is the resolver to ask.
+func (f *scanFlags) dns() (*resolver.Resolver, error) {
+	var c resolver.Config
+	if f.resolver != "" {
+		addr, err := netip.ParseAddrPort(f.resolver)
+		if err != nil {
+			ip, err := netip.ParseAddr(strings.Trim(f.resolver, "[]"))
+			if err != nil {
+				return nil, hint("write --resolver 192.0.2.53, or 192.0.2.53:5353", "--resolver %q is no IP address", f.resolver)
+			}
+			addr = netip.AddrPortFrom(ip, 53)
+		}
+		c.Servers = []netip.AddrPort{addr}
+	}
+	return resolver.New(c)
+}
+
+// printScan prints the questions as a table, and what they come to.
+func (a *app) printScan(r *scan.Report) {
+	if r.Host != "" {
+		a.printf("%s, asked for %s", r.Host, r.Domain)
+		if r.Product != "" {
+			a.printf("; looks like %s", r.Product)
+		}
+		a.printf("\n")
+	}
+	if r.Banner != "" {
+		a.printf("%s\n", cut(oneLine(r.Banner), 120))
+	}
+	if len(r.Rows) > 0 {
+		a.printf("\n")
+		t := a.table("", "recipient", "sender", "answer", "ms")
+		t.SetColumnConfigs([]table.ColumnConfig{{Number: 5, Align: text.AlignRight}})
+		for _, row := range r.Rows {
+			from := "ours"
+			if row.Null {
+				from = "<>"
+			}
+			t.AppendRow(table.Row{row.Session, string(row.Shape), from, cut(row.Answer, 90), row.Took.Milliseconds()})
+		}
+		a.printTable(t)
+	}
+	if c := r.TLS; c != nil && c.Subject+strings.Join(c.Names, "") != "" {
+		a.printf("\nSTARTTLS: %s, %s for %s, by %s, %s to %s\n", c.Version, c.Subject, strings.Join(c.Names, ", "), c.Issuer, c.NotBefore.Format(time.DateOnly), c.NotAfter.Format(time.DateOnly))
+	}
+	verdict := [...]string{"healthy", "not healthy", "could not tell"}[r.Health]
+	a.printf("\n%s", r.Class)
+	if r.OnRetry != "" {
+		a.printf(", then %s", r.OnRetry)
+	}
+	a.printf(": %s\n\n", verdict)
+	for _, s := range r.Advice {
+		a.printWrapped("  - ", s)
+	}
+}
+
+// printWrapped prints a sentence or two behind a mark, broken for a terminal.
+func (a *app) printWrapped(mark, s string) {
+	width := terminalWidth(a.out)
+	if width == 0 || width > 100 {
+		width = 100
+	}
+	for i, line := range strings.Split(text.WrapSoft(s, max(width-len(mark), 30)), "\n") {
+		if i > 0 {
+			mark = strings.Repeat(" ", len(mark))
+		}
+		a.printf("%s%s\n", mark, strings.TrimRight(line, " "))
+	}
+}
+
+// cut shortens a stranger's words for a table.
+func cut(s string, n int) string {
+	if r := []rune(s); len(r) > n {
+		return string(r[:n-1]) + "…"
+	}
+	return s
+}
