@@ -2,7 +2,7 @@ package guide
 
 import "fmt"
 
-const aboutExim = "Exim keeps its ports, its queue and its configuration, and asks Backstop at each RCPT, by HTTP, from its ACL: recipients, forged senders, SPF, harvesting. It gives the reply that Backstop gives. " +
+const aboutExim = "Exim keeps its ports, its queue and its configuration, and asks Backstop at each RCPT, by HTTP, from its ACL: recipients, forged senders, SPF. It gives the reply that Backstop gives. " +
 	"Exim speaks no milter, so messages are not looked at: what needs the message (DMARC, bounces at DATA, seals) needs Backstop in front as a gateway."
 
 // The three files are Debian's; elsewhere there is one.
@@ -48,6 +48,7 @@ func (m *mta) eximAt(door string) (string, error) {
 	case err != nil:
 		return "", err
 	case p.path != "":
+		m.warn = append(m.warn, fmt.Sprintf("Let [%s] listen on 127.0.0.1 rather than on a unix socket: when Backstop is away Exim 4.96 mishandles such a one from the second question of a connection on, and hangs up.", door))
 		return p.path, nil
 	}
 	return "inet:" + p.hostPort(), nil

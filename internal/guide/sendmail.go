@@ -42,6 +42,7 @@ func (m *mta) sendmailAt() (string, error) {
 	case err != nil:
 		return "", err
 	case p.path != "":
+		m.warn = append(m.warn, "Sendmail does not start if anybody may write to a folder on the way to the socket; one below /run is right.")
 		return "local:" + p.path, nil
 	case strings.Contains(p.host, ":"):
 		return "inet6:" + p.port + "@" + p.host, nil

@@ -2,12 +2,13 @@ package listen
 
 import (
 	"net"
+	"sync/atomic"
 	"syscall"
 )
 
 // QuickAck makes the connections of l acknowledge at once what they read (TCP_QUICKACK, tcp(7)). It is for peers
 // that send one message in two writes and wait for the answer, as Sendmail does with its macros and the command behind: Nagle's
-// algorithm holds the second back until the first is acknowledged, and we would take 40 ms for that.
+// algorithm holds the second back until the first is acknowledged, and the kernel would take 40 ms for that.
 func QuickAck(l net.Listener) net.Listener { return &quickListener{l} }
 
 type quickListener struct{ net.Listener }
@@ -30,16 +31,24 @@ func (l *quickListener) Accept() (net.Conn, error) {
 
 type quickConn struct {
 	net.Conn
-	raw syscall.RawConn
+	raw    syscall.RawConn
+	waited atomic.Bool // something was read and not answered yet
 }
 
-// Read sets the option each time: the kernel goes back to its own ways after some octets.
+// Read acknowledges what came before, if nothing was written since: it was half of something. The kernel
+// goes back to its own ways after some octets, so this is done each time.
 func (c *quickConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if err == nil {
+	if c.waited.Load() {
 		_ = c.raw.Control(acknowledge) // without it the peer is slower, and that is all
 	}
+	n, err := c.Conn.Read(p)
+	c.waited.Store(n > 0)
 	return n, err
+}
+
+func (c *quickConn) Write(p []byte) (int, error) {
+	c.waited.Store(false)
+	return c.Conn.Write(p)
 }
 
 func acknowledge(fd uintptr) {
