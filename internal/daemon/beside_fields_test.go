@@ -118,3 +118,60 @@ func TestBesideTagsByMap(t *testing.T) {
 		})
 	}
 }
+
+// TestBesideLeaves: what leaves is tagged, sealed and signed whoever of us sends it: a client inside, one that logged in from outside, a
+// program on the MTA's own machine. What comes from outside is not, whatever it claims.
+func TestBesideLeaves(t *testing.T) {
+	p := newPassage(t, milterWays[0], "batv = \"sign\"", "smtpd_relay_restrictions = permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination")
+	ours := regexp.MustCompile(`^prvs=\d{4}[0-9a-f]{6}=alice@example\.com$`)
+	for how, sends := range map[string]func(){
+		"inside":  func() { hand(t, p.mta.Addr, rig.Inside, "alice@example.com", "nobody@far.example", written, "250") },
+		"program": func() { p.mta.Submit(t, "alice@example.com", written, "nobody@far.example") },
+		"logged in": func() {
+			k := p.mta.Dial(t, rig.Outside)
+			k.Expect(t, "220", "banner")
+			say(t, k, "EHLO phone.example", "250")
+			rig.LogIn(t, k, "alice")
+			send(t, k, "alice@example.com", "nobody@far.example", written, "250")
+		},
+	} {
+		p.mta.World.Forget()
+		sends()
+		m := one(t, p.mta.World)
+		if fields, rest := unwrapped(string(m.Body)); !ours.MatchString(m.From) || strings.Join(fields, " ") != "DKIM-Signature Backstop-Seal" || rest != written || p.signatures(t, string(m.Body)) != 1 {
+			t.Errorf("%s: from <%s>\n%s", how, m.From, m.Body)
+		}
+	}
+	hand(t, p.mta.Addr, rig.Outside, "alice@example.com", "bob@example.com", written, "250")
+	m := one(t, p.mta.Store)
+	if fields, rest := unwrapped(string(m.Body)); m.From != "alice@example.com" || strings.Join(fields, " ") != "Authentication-Results Backstop-Origin" || rest != written {
+		t.Errorf("from outside: from <%s>\n%s", m.From, m.Body)
+	}
+}
+
+// TestBesideTagAmongOthers: who answers to the return path of a letter reaches its writer, beside others, and each of them once.
+func TestBesideTagAmongOthers(t *testing.T) {
+	for _, w := range milterWays {
+		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
+			p := newPassage(t, w, "batv = \"sign\"")
+			hand(t, p.mta.Addr, rig.Inside, "alice@example.com", "nobody@far.example", written, "250")
+			tagged := one(t, p.mta.World).From
+			k := p.mta.Dial(t, rig.Outside)
+			k.Expect(t, "220", "banner")
+			say(t, k, "EHLO mailer.example", "250", "MAIL FROM:<ann@partner.example>", "250", "RCPT TO:<bob@example.com>", "250", "RCPT TO:<"+tagged+">", "250",
+				"RCPT TO:<nobody@example.com>", "550 5.1.1", "RCPT TO:<carol@example.com>", "250", "DATA", "354", letterFrom("ann@partner.example")+".", "250")
+			p.mta.Settle(t)
+			var to []string
+			for _, m := range p.mta.Store.Messages() {
+				for _, r := range m.To {
+					to = append(to, r.Path)
+				}
+			}
+			slices.Sort(to)
+			if want := []string{"alice@example.com", "bob@example.com", "carol@example.com"}; !slices.Equal(to, want) {
+				t.Errorf("stored for %q", to)
+			}
+		})
+	}
+}
