@@ -247,6 +247,13 @@ func (m *mta) tags() (any, guarded bool) {
 	return any, guarded
 }
 
+// signs says that a domain signs its mail (DKIM).
+func (m *mta) signs() bool {
+	return slices.ContainsFunc(m.domains, func(d config.Domain) bool {
+		return slices.ContainsFunc(d.DKIM, func(k config.DKIMKey) bool { return k.Sign })
+	})
+}
+
 // warnOfCircles finds domains whose recipients are asked of this very MTA: each would wait for the other.
 func (m *mta) warnOfCircles() {
 	for i := range m.domains {

@@ -125,6 +125,19 @@ func TestSendmailLines(t *testing.T) {
 	}
 }
 
+// TestSendmailSigns: where mail is signed, long lines stay whole.
+func TestSendmailSigns(t *testing.T) {
+	c := beside(t, "", "")
+	c.Domains[0].DKIM = []config.DKIMKey{{Selector: "s1"}}
+	if n := len(lines(made(t, "sendmail", Place{Config: c}), "sendmail.mc")); n != 1 {
+		t.Errorf("a key that only verifies: %d lines", n)
+	}
+	c.Domains[0].DKIM[0].Sign = true
+	if got := strings.Join(lines(made(t, "sendmail", Place{Config: c}), "sendmail.mc"), "\n"); !strings.Contains(got, "define(`SMTP_MAILER_LL', `0')dnl\ndefine(`RELAY_MAILER_LL', `0')dnl") {
+		t.Errorf("%s", got)
+	}
+}
+
 func TestEximLines(t *testing.T) {
 	g := made(t, "exim", Place{Config: beside(t, "[panel]\nlisten = \"127.0.0.1:8025\"\n[socketmap]\nlisten = \"unix:/run/backstop/maps\"\n", "batv = \"sign\"\n")})
 	acl := strings.Join(lines(g, "exim: acl_check_rcpt"), "\n")

@@ -29,6 +29,10 @@ func sendmail(m *mta) (Guide, error) {
 		typed("Load it", "Backstop must be running with its new section by then. (Where /etc/mail has no Makefile: m4 sendmail.mc > sendmail.cf.)",
 			[]string{"make -C /etc/mail", "systemctl restart sendmail"}),
 	}
+	if m.signs() {
+		g.Steps[0].Lines = append(g.Steps[0].Lines, "dnl # Or Sendmail breaks long lines behind the milter, and their DKIM signature with them.",
+			"define(`SMTP_MAILER_LL', `0')dnl", "define(`RELAY_MAILER_LL', `0')dnl")
+	}
 	if !inside(m.internal, "127.0.0.1") {
 		m.warn = append(m.warn, "[milter] internal does not have 127.0.0.1: what local programs send is handed to Sendmail from there, and would be judged as mail from outside.")
 	}
