@@ -179,3 +179,21 @@ func TestWhomAsksOfAllKinds(t *testing.T) {
 		t.Errorf("%d different strangers of %d", len(seen), numCached)
 	}
 }
+
+// TestFloorIsAPolicyService: it answers in the protocol, whatever it is asked.
+func TestFloorIsAPolicyService(t *testing.T) {
+	addr := serveFake(t, func(nc net.Conn) served { return servedBy(func() { answerOne(nc) }) })
+	p, err := openPool(2, func() (asker, error) { return dialPolicy(addr, listedStrangers, 10) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	var answers atomic.Int64
+	if err := p.once(5, &answers); err != nil || answers.Load() != 10 {
+		t.Errorf("%d answers of 10, %v", answers.Load(), err)
+	}
+}
+
+type servedBy func()
+
+func (f servedBy) Serve() { f() }

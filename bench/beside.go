@@ -16,8 +16,11 @@ type plugged struct {
 	contender
 	door  string  // as our metrics name it; "" for the MTA alone
 	limit float64 // of our CPU for each recipient; 0: none
+	floor meter   // of a server that is asked instead of us; nil for us
 
-	own, mta, rate *figure // our CPU and the MTA's for each session, and sessions a second
+	own  *figure // our CPU for each refused recipient, or each message
+	mta  *figure // the MTA's for each session
+	rate *figure // sessions a second
 }
 
 // besideTest is one load at all of them. The first is the MTA alone.
@@ -36,6 +39,7 @@ const (
 	withPolicy
 	withSocketmap
 	withMilter
+	withFloor // a policy service that refuses all without a look
 )
 
 // besideCF are the listeners of the Postfix that has Backstop beside it, with the lines that `backstop setup postfix` prints.
@@ -48,6 +52,9 @@ const besideCF = `{{0}} inet n - n - - smtpd
 {{3}} inet n - n - - smtpd
   -o relay_recipient_maps=
   -o { smtpd_milters = { inet:{{milter}}, default_action=tempfail } }
+{{4}} inet n - n - - smtpd
+  -o relay_recipient_maps=
+  -o { smtpd_recipient_restrictions = permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination, check_policy_service inet:{{floor}} }
 `
 
 // rowBeside lets Postfix refuse and take mail by its own map, and with each of our doors instead.
@@ -63,7 +70,7 @@ func rowBeside(ctx context.Context, b *bench, r result) []result {
 	}
 	defer p.stop()
 	tests := []*besideTest{
-		{mta: "Postfix", about: "5 refused recipients", load: load{unknown: 5}, plugged: p.plugged(alone, withPolicy, withSocketmap, withMilter)},
+		{mta: "Postfix", about: "5 refused recipients", load: load{unknown: 5}, plugged: p.plugged(alone, withPolicy, withSocketmap, withMilter, withFloor)},
 		{mta: "Postfix", about: "one 4 KB message", load: b.messages(), plugged: p.plugged(alone, withPolicy, withMilter)},
 	}
 	sendmail, sendmailMissing := b.startSendmail(ctx, g.doors.milter)
@@ -80,6 +87,7 @@ func rowBeside(ctx context.Context, b *bench, r result) []result {
 		b.besideRounds(ctx, t)
 		results = append(results, b.besideLines(ctx, r, t, g.pid())...)
 	}
+	results[0].note("the peer of our CPU is a policy service that refuses all without a look: a process that has little to do pays for each time that it is woken")
 	results[0].note("Postfix alone has the same recipients in a map of its own; all others have none, and ask Backstop, which logs each answer")
 	if sendmailMissing != nil {
 		results[0].note("Sendmail: not measured: %v", sendmailMissing)
@@ -110,7 +118,7 @@ func (b *bench) besideLines(ctx context.Context, r result, t *besideTest, pid in
 		return lines
 	}
 	for i, w := range t.plugged[1:] {
-		if w.missing != nil || ctx.Err() != nil {
+		if w.missing != nil || w.door == "" || ctx.Err() != nil {
 			continue
 		}
 		l := t.load
@@ -128,6 +136,7 @@ func (b *bench) besideLines(ctx context.Context, r result, t *besideTest, pid in
 type besidePostfix struct {
 	*postfix
 	addrs []string
+	floor meter
 }
 
 // startBeside starts a Backstop with all its doors, and a Postfix that asks at them.
@@ -143,16 +152,20 @@ func (b *bench) startBeside(ctx context.Context) (*besidePostfix, *gateway, erro
 	if err != nil {
 		return nil, g, err
 	}
-	addrs, err := freeAddrs(4)
+	floor, floorAddr, err := b.startAnswerer()
 	if err != nil {
 		return nil, g, err
 	}
-	fill := strings.NewReplacer("{{0}}", addrs[alone], "{{1}}", addrs[withPolicy], "{{2}}", addrs[withSocketmap], "{{3}}", addrs[withMilter],
+	addrs, err := freeAddrs(5)
+	if err != nil {
+		return nil, g, err
+	}
+	fill := strings.NewReplacer("{{0}}", addrs[alone], "{{1}}", addrs[withPolicy], "{{2}}", addrs[withSocketmap], "{{3}}", addrs[withMilter], "{{4}}", addrs[withFloor], "{{floor}}", floorAddr,
 		"{{policy}}", g.doors.policy, "{{socketmap}}", g.doors.socketmap, "{{milter}}", g.doors.milter)
 	if err := p.configure(fill.Replace(besideCF), b.sink, b.slow); err != nil {
 		return nil, g, err
 	}
-	return &besidePostfix{p, addrs}, g, p.start(ctx, addrs...)
+	return &besidePostfix{p, addrs, floor.meter}, g, p.start(ctx, addrs...)
 }
 
 // plugged are these ways as contenders.
@@ -164,6 +177,7 @@ func (p *besidePostfix) plugged(ways ...int) []*plugged {
 			withPolicy:    {contender: contender{name: "Postfix and policy"}, door: "policy", limit: answerLimit},
 			withSocketmap: {contender: contender{name: "Postfix and socketmap"}, door: "socketmap", limit: answerLimit},
 			withMilter:    {contender: contender{name: "Postfix and milter"}, door: "milter"},
+			withFloor:     {contender: contender{name: "Postfix and a policy service that does nothing"}, floor: p.floor},
 		}[way]
 		all = append(all, w.at("Postfix", p.addrs[way], p.meter))
 	}
@@ -180,6 +194,9 @@ func (s *sendmail) plugged() []*plugged {
 func (w *plugged) at(mta, addr string, m meter) *plugged {
 	w.addr, w.meter = addr, m
 	w.own = &figure{Name: w.name + ": Backstop", Unit: "us", Meter: m.String()}
+	if w.floor != nil {
+		w.own.Name = w.name + ": that service"
+	}
 	w.mta = &figure{Name: w.name + ": " + mta, Unit: "us", Meter: m.String()}
 	w.rate = &figure{Name: w.name + ": sessions", Unit: "a second"}
 	return w
@@ -221,7 +238,11 @@ func (b *bench) besideTurn(ctx context.Context, t *besideTest, w *plugged, d tim
 	if err != nil {
 		return err
 	}
-	before, err := settle(ctx, t.own)
+	own := t.own
+	if w.floor != nil {
+		own = w.floor
+	}
+	before, err := settle(ctx, own)
 	if err != nil {
 		return err
 	}
@@ -229,7 +250,7 @@ func (b *bench) besideTurn(ctx context.Context, t *besideTest, w *plugged, d tim
 	if err != nil {
 		return err
 	}
-	after, err := settle(ctx, t.own)
+	after, err := settle(ctx, own)
 	if err != nil {
 		return err
 	}
@@ -241,7 +262,7 @@ func (b *bench) besideTurn(ctx context.Context, t *besideTest, w *plugged, d tim
 		return err
 	}
 	each := func(d time.Duration) float64 { return float64(d) / float64(s.sessions) / float64(time.Microsecond) }
-	w.own.Rounds = append(w.own.Rounds, each(after-before))
+	w.own.Rounds = append(w.own.Rounds, each(after-before)/float64(max(t.load.unknown, 1)))
 	w.mta.Rounds = append(w.mta.Rounds, each(mta))
 	w.rate.Rounds = append(w.rate.Rounds, float64(s.sessions)/s.took.Seconds())
 	return nil
@@ -279,31 +300,45 @@ const linesEach = 3
 // lines are those of a load: for each door our CPU, that of Postfix, and the sessions a second.
 func (t *besideTest) lines(r result) []result {
 	var results []result
-	first := t.plugged[alone]
+	line := func(w *plugged, what string) result {
+		return result{Row: r.Row, About: w.name + ", " + t.about + ": " + what, Target: "-"}
+	}
+	first, floor := t.plugged[alone], &figure{}
+	for _, w := range t.plugged {
+		if w.floor != nil {
+			floor = w.own
+		}
+	}
 	for _, w := range t.plugged[1:] {
-		own := result{Row: r.Row, About: w.name + ", " + t.about + ": our CPU", Target: "-", Figures: []*figure{w.own}}
-		if w.own.Spread != nil {
-			own.Ours = number(w.own.Spread.Median) + " us"
+		own := line(w, "our CPU"+t.unit())
+		if w.floor != nil {
+			own = line(w, "its CPU"+t.unit())
 		}
-		if n := float64(t.load.unknown); n > 0 {
-			own.About += " for a recipient"
+		if w.limit > 0 && t.load.unknown > 0 {
+			own = compared(own, floor, w.own, " us")
+			own.Target = number(w.limit) + " us"
 			if w.own.Spread != nil {
-				each := w.own.Spread.Median / n
-				own.Ours = number(each) + " us"
-				if w.limit > 0 {
-					own.Target = number(w.limit) + " us"
-					own.judge(each, w.limit)
-				}
+				own.judge(w.own.Spread.Median, w.limit)
 			}
+		} else {
+			own = compared(own, &figure{}, w.own, " us")
+			own.Figures = own.Figures[1:]
 		}
-		mta := compared(result{Row: r.Row, About: w.name + ", " + t.about + ": " + t.mta + "'s CPU", Target: "-"}, first.mta, w.mta, " us")
-		both := compared(result{Row: r.Row, About: w.name + ", " + t.about + ": sessions a second", Target: "-"}, first.rate, w.rate, "")
-		results = append(results, own, mta, both)
+		results = append(results, own, compared(line(w, t.mta+"'s CPU"), first.mta, w.mta, " us"),
+			compared(line(w, "sessions a second"), first.rate, w.rate, ""))
 	}
 	return results
 }
 
-// compared fills a line with the figure of Postfix alone and that of the one with us.
+// unit is what our CPU is counted for.
+func (t *besideTest) unit() string {
+	if t.load.unknown > 0 {
+		return " for a recipient"
+	}
+	return ""
+}
+
+// compared fills a line with two figures and their ratio, round by round.
 func compared(r result, first, second *figure, unit string) result {
 	r.Figures = []*figure{first, second}
 	if first.Spread != nil {

@@ -24,11 +24,12 @@
 // Four rows are about Backstop beside an MTA that keeps its ports. beside has a Postfix of its own, which refuses and takes mail by
 // its own map, and asks at each of our doors instead, in turns: our CPU, that of all of Postfix, and how many sessions pass
 // at full speed; and the same with Sendmail and the milter, where it has been unpacked. Our metrics must show that the door decided, and nobody else. doors leaves the MTA out: the load generator speaks
-// the wires itself, over connections that are kept, one question at a time on each. crowd has a thousand such connections at
+// the wires itself, over connections that are kept, one question at a time on each. Both have, as a floor, a policy service that
+// refuses all without a look. crowd has a thousand such connections at
 // each of three doors, and soak keeps them busy with everything that can be asked, while the process is weighed.
 //
 //	go run ./bench               every row, some twenty-five minutes on two cores
-//	go run ./bench -quick        every row, coarse, under six minutes
+//	go run ./bench -quick        every row, coarse, under seven minutes
 //	go run ./bench -only refuse  one row; several with commas
 //	go run ./bench -only maps -patience 40m   with cdb of 10 M, which else is given up after 3 minutes
 //	go run ./bench -only soak -soak 10m       which else runs for 20 seconds, and judges nothing

@@ -13,6 +13,7 @@ type question struct {
 	about string
 	limit float64 // of our CPU for an answer, in microseconds; 0: none
 	dial  func() (asker, error)
+	meter meter // of a server that is asked instead of us; nil for us
 }
 
 // crowds are with how many connections at the same time each question is asked.
@@ -33,7 +34,13 @@ func rowDoors(ctx context.Context, b *bench, r result) []result {
 		return []result{r}
 	}
 	var results []result
-	for _, q := range questions(g.doors, b.listed) {
+	all := questions(g.doors, b.listed)
+	if floor, addr, err := b.startAnswerer(); err == nil {
+		defer floor.stop()
+		all = append(all, question{about: "a policy service that refuses all without a look", meter: floor.meter,
+			dial: func() (asker, error) { return dialPolicy(addr, listedStrangers, b.listed) }})
+	}
+	for _, q := range all {
 		results = append(results, b.answers(ctx, r, q, g))
 	}
 	results[0].Notes = append(results[0].Notes, unlogged(g)...)
@@ -88,7 +95,7 @@ func fillCache(g *gateway) error {
 func questions(at places, listed int) []question {
 	var all []question
 	add := func(about string, limit float64, dial func() (asker, error)) {
-		all = append(all, question{about, limit, dial})
+		all = append(all, question{about: about, limit: limit, dial: dial})
 	}
 	kinds := []struct {
 		kind recipients
@@ -116,9 +123,13 @@ func questions(at places, listed int) []question {
 // answers asks one question with few connections and with many, in turns.
 func (b *bench) answers(ctx context.Context, r result, q question, g *gateway) result {
 	r = result{Row: r.Row, About: "our CPU for an answer of " + q.about + "; connections are 1, 100", Target: "-"}
+	m := g.meter
+	if q.meter != nil {
+		m, r.About = q.meter, "the same for "+q.about
+	}
 	pools := make([]pool, len(crowds))
 	for i, n := range crowds {
-		f := &figure{Name: fmt.Sprintf("%d at once", n), Unit: "us", Meter: g.meter.String()}
+		f := &figure{Name: fmt.Sprintf("%d at once", n), Unit: "us", Meter: m.String()}
 		r.Figures = append(r.Figures, f)
 		var err error
 		pools[i], err = openPool(n, q.dial)
@@ -141,7 +152,7 @@ func (b *bench) answers(ctx context.Context, r result, q question, g *gateway) r
 			if f.Missing != "" || ctx.Err() != nil {
 				continue
 			}
-			cpu, rate, err := answerTurn(ctx, g.meter, pools[i], b.round/2)
+			cpu, rate, err := answerTurn(ctx, m, pools[i], b.round/2)
 			if err != nil {
 				f.Missing, f.Rounds = firstLine(err), nil
 				continue

@@ -34,6 +34,8 @@ func dispatch(args []string) error {
 			return listMain(args[1:])
 		case "swap":
 			return swapMain(args[1:])
+		case "answerer":
+			return answererMain(args[1:])
 		case "dns":
 			return dnsMain(args[1:])
 		}
