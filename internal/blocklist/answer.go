@@ -62,7 +62,7 @@ func unfit(c netip.Addr) (why string, refused bool) {
 		case 252:
 			return fmt.Sprintf("the answer %s means that the zone is written wrongly", c), true
 		case 254:
-			return fmt.Sprintf("the answer %s means that the list does not answer this resolver, because it is a public one", c), true
+			return fmt.Sprintf("the answer %s means that the list does not answer this resolver: it is a public one, or nobody can tell whose it is", c), true
 		case 255:
 			return fmt.Sprintf("the answer %s means that too many questions came from this resolver", c), true
 		}

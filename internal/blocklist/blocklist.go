@@ -6,7 +6,7 @@
 // the resolver it is asked through, or whose zone a resolver makes up answers for, would look clean or full. So before an
 // address is judged the test entries are asked (RFC 5782, 5): 127.0.0.2 must be listed, and 127.0.0.1 must not be.
 // For IPv6 these are ::ffff:7f00:2 and ::ffff:7f00:1; a list that has the one of IPv4 and not the one of IPv6 does not list
-// IPv6, and the other way round.
+// IPv6, and the other way round. A list that has neither cannot clear an address; that it lists one is believed all the same.
 //
 // Answers count if they are in 127.0.0.0/8, and are neither 127.0.0.1 nor 127.255.255.x, by which lists say that they
 // refuse to answer. What comes beside such an answer is not believed either.

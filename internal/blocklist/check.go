@@ -56,16 +56,16 @@ func (c *Checker) Check(ctx context.Context, zones []string, addrs []netip.Addr)
 func (c *Checker) one(ctx context.Context, zone string, a netip.Addr, fit fitness) Result {
 	began := time.Now()
 	r := Result{Zone: zone, Address: a, Why: fit.why}
-	if fit.standing == Unknown {
+	if fit.useless {
 		return r
 	}
 	s := c.ask(ctx, zone, a)
 	r.Standing, r.Codes, r.Why = s.standing, s.codes, s.why
-	if s.standing == Listed {
+	switch s.standing {
+	case Listed:
 		r.Text = c.text(ctx, zone, a)
-	}
-	if s.standing == Clean && fit.standing == NotCovered {
-		r.Standing, r.Why = NotCovered, fit.why
+	case Clean:
+		r.Standing, r.Why = fit.silence, fit.why
 	}
 	r.Took = time.Since(began)
 	return r
@@ -95,11 +95,13 @@ func (c *Checker) text(ctx context.Context, zone string, a netip.Addr) []string 
 	return texts(t)
 }
 
-// fitness is what the test entries show: Clean, that the list answers; NotCovered, that it lists the other family only; Unknown,
-// that its answers mean nothing.
+// fitness is what the test entries show.
 type fitness struct {
-	standing Standing
-	why      string
+	// silence is what it means that an address is not there: Clean if the list answers us; NotCovered if it lists the
+	// other family alone; Unknown if it may be silent about everything. That an address is there holds in each case.
+	silence Standing
+	useless bool   // no answer means anything: nobody need be asked
+	why     string // unless silence is Clean
 }
 
 // tests asks the test entries of a list, each family once. It is used by one goroutine.
@@ -115,12 +117,12 @@ func (t *tests) of(v6 bool) fitness {
 	own := t.entry(v6)
 	switch {
 	case own.standing == Listed:
-		return fitness{standing: Clean}
+		return fitness{silence: Clean}
 	case own.standing == Unknown:
-		return fitness{why: own.why}
+		return fitness{useless: true, why: own.why}
 	}
 	if other := t.entry(!v6); other.standing == Listed {
-		return fitness{NotCovered, fmt.Sprintf("the list does not list IPv%s: it has no test entry for it", family(v6))}
+		return fitness{silence: NotCovered, why: fmt.Sprintf("the list does not list IPv%s: it has no test entry for it", family(v6))}
 	}
 	return fitness{why: fmt.Sprintf("the test entry %s is not listed, and every list has that: it refuses this resolver, it has shut down, or it is no list", entryOf(v6))}
 }
@@ -156,8 +158,6 @@ func (t *tests) probe(v6 bool) said {
 	s := t.c.ask(t.ctx, t.zone, entryOf(v6))
 	if s.standing == Unknown {
 		s.why = fmt.Sprintf("asked about the test entry %s: %s", entryOf(v6), s.why)
-	}
-	if s.standing != Listed {
 		return s
 	}
 	never := testClean
@@ -166,7 +166,7 @@ func (t *tests) probe(v6 bool) said {
 	}
 	switch n := t.c.ask(t.ctx, t.zone, never); n.standing {
 	case Listed:
-		return said{why: fmt.Sprintf("it lists the test entry %s too, which no list has: it says yes to everything, as lists do that have shut down", never)}
+		return said{why: fmt.Sprintf("it lists the test entry %s, which no list has: it says yes to everything, as lists do that have shut down", never)}
 	case Unknown:
 		return said{why: fmt.Sprintf("asked about the test entry %s: %s", never, n.why)}
 	}

@@ -107,7 +107,10 @@ func answers() []answerCase {
 func blocked() []answerCase {
 	first, second := Name(testListed, zone), Name(testClean, zone)
 	return []answerCase{
-		{what: "blocked: no test entry", zone: entry(us, zone, "A 127.0.0.2"), want: Unknown, says: "the test entry 127.0.0.2 is not listed"},
+		{what: "blocked: no test entry", zone: "x.example.org A 192.0.2.1\n", want: Unknown, says: "the test entry 127.0.0.2 is not listed"},
+		{what: "no test entry, and listed", zone: entry(us, zone, "A 127.0.0.2"), want: Listed, codes: "[127.0.0.2]"},
+		{what: "no test entry, and no answer", zone: "x.example.org A 192.0.2.1\n", do: fail(Name(us, zone), mailtest.DNSServFail), want: Unknown, says: "SERVFAIL"},
+		{what: "no test entry, and the second fails", zone: entry(us, zone, "A 127.0.0.2"), do: fail(second, mailtest.DNSServFail), want: Unknown, says: "test entry 127.0.0.1: "},
 		{what: "blocked: an error code", zone: entry(testListed, zone, "A 127.255.255.254") + entry(testListed, zone, `TXT "Error: open resolver; https://bl.example.org/why"`), want: Unknown, says: `it says "Error: open resolver; https://bl.example.org/why"`},
 		{what: "blocked: too many questions", zone: entry(testListed, zone, "A 127.255.255.255"), want: Unknown, says: "too many questions"},
 		{what: "blocked: no such zone there", zone: entry(testListed, zone, "A 127.255.255.252"), want: Unknown, says: "written wrongly"},

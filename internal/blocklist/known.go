@@ -25,19 +25,19 @@ var known = []List{
 	{
 		Zone: "ips.backscatterer.org", Name: "backscatterer.org",
 		Why: "bounces, automatic replies or sender callouts reached people who had not written",
-		Off: "by itself 4 weeks after the last of them was seen; sooner for a fee, if the cause is gone",
+		Off: "by itself 4 weeks after the last stray bounce was seen; sooner for a fee",
 		url: "http://www.backscatterer.org/?target=test",
 	},
 	{
 		Zone: "bl.spamcop.net", Name: "SpamCop",
 		Why: "mail from it was reported by users of SpamCop, or reached its spamtraps, as stray bounces do",
-		Off: "by itself within about 24 hours after the last report",
+		Off: "by itself about 24 hours after the last report",
 		url: "https://www.spamcop.net/bl.shtml?ADDRESS",
 	},
 	{
 		Zone: "backscatter.spameatingmonkey.net", Name: "Spam Eating Monkey, SEM-BACKSCATTER",
 		Why: "mail with the null sender reached spamtraps, more of it than is overlooked",
-		Off: "by itself 15 days after the last of it",
+		Off: "by itself 15 days after the last stray bounce was seen",
 		url: "https://spameatingmonkey.com/lookup",
 	},
 }
