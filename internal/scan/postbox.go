@@ -164,7 +164,7 @@ func (p *postbox) read(message []byte, null bool) Notice {
 	for _, to := range r.Recipients {
 		n.about = append(n.about, to.Original, to.Final)
 		if n.Diagnostic == "" {
-			n.Status, n.Diagnostic = plain(to.Status), plain(to.Diagnostic)
+			n.Status, n.Diagnostic = plain(to.Status), strings.TrimPrefix(plain(to.Diagnostic), "smtp; ")
 		}
 	}
 	n.token = strings.Contains(n.text, p.token) || strings.Contains(r.Returned.Get(headerToken)+r.Returned.Get("Message-ID")+strings.Join(r.About, ""), p.token)
