@@ -1,9 +1,7 @@
 package daemon_test
 
 import (
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -20,6 +18,8 @@ type awaySituation struct {
 	not        map[string]string // ways in which it is not played, and why
 	phase      *awayPhase        // while it lasts; nil: nothing can be said of all that is asked
 	enough     int               // so many transactions are to fall into it
+	waits      string            // the way in which the end of a message is waited for much longer: it is answered when Backstop is back
+	before     string            // a source, with the short time-out, if it is another than before
 	enter      func(*awayScene, *testing.T)
 	during     func(*awayScene, *testing.T) // when conversations wait for an answer; nil: they are answered
 	leave      func(*awayScene, *testing.T)
@@ -28,23 +28,23 @@ type awaySituation struct {
 var awaySituations = []awaySituation{
 	{name: "Killed", says: "The process is gone (SIGKILL), and connections to its door are refused.", phase: &awayGone, enough: 10,
 		enter: func(s *awayScene, t *testing.T) { s.p.kill() },
-		leave: func(s *awayScene, t *testing.T) { s.start(t) }},
+		leave: func(s *awayScene, t *testing.T) { s.start() }},
 	{name: "Stopping", says: "`systemctl stop` (SIGTERM): the door is closed, and what was begun may be finished for `drain`.", phase: &awayGone, enough: 10,
 		enter: func(s *awayScene, t *testing.T) { s.signal(syscall.SIGTERM); s.closed(t) },
-		leave: func(s *awayScene, t *testing.T) { s.ends(t); s.start(t) }},
+		leave: func(s *awayScene, t *testing.T) { s.ends(t); s.start() }},
 	{name: "Held up for a moment", says: "The process stands still (SIGSTOP) and goes on (SIGCONT) before anybody's patience is at an end.",
-		enter:  func(s *awayScene, t *testing.T) { s.signal(syscall.SIGSTOP) },
+		enter:  func(s *awayScene, t *testing.T) { s.freeze(t) },
 		during: func(s *awayScene, t *testing.T) { s.signal(syscall.SIGCONT) },
 		leave:  func(s *awayScene, t *testing.T) {}},
-	{name: "Hanging", says: "The process stands still for longer than the MTA waits; connections to its door are still made, by the kernel.", phase: &awayGone,
-		not:   map[string]string{"Postfix, socketmap": "waits 100 s, and asks once more"},
-		enter: func(s *awayScene, t *testing.T) { s.signal(syscall.SIGSTOP) },
+	{name: "Hanging", says: "The process stands still for longer than the MTA waits; connections to its door are still made, by the kernel. For the end of a message Postfix waits five minutes (`milter_content_timeout`), so that the milter may take it when it goes on.", phase: &awayGone, waits: "Postfix, milter",
+		not:   map[string]string{"Postfix, socketmap": "waits 100 s, then `451 4.3.0`: not played"},
+		enter: func(s *awayScene, t *testing.T) { s.freeze(t) },
 		leave: func(s *awayScene, t *testing.T) { s.signal(syscall.SIGCONT) }},
 	{name: "A source is slow", says: "The server that Backstop asks who exists answers late, but in time.",
 		enter: func(s *awayScene, t *testing.T) {
 			s.let = make(chan struct{})
 			s.asked.Forget()
-			s.asked.On(mailtest.Rule{On: "RCPT", Wait: s.let})
+			s.asked.Change(func(x *mailtest.Script) { x.Rules = awayAnswersLate(s.let) })
 		},
 		during: func(s *awayScene, t *testing.T) {
 			s.asked.Wait(t, "questions", func(m *mailtest.Mock) bool { return m.Asked("RCPT") > 2 })
@@ -52,24 +52,24 @@ var awaySituations = []awaySituation{
 			close(s.let)
 		},
 		leave: func(s *awayScene, t *testing.T) {}},
-	{name: "A source hangs", says: "The server that Backstop asks does not answer within the source's `timeout`.", phase: &awayUnsure, enough: 5,
+	{name: "A source hangs", says: "The server that Backstop asks does not answer within the source's `timeout`.", phase: &awayUnsure, enough: 5, before: byServer,
 		enter: func(s *awayScene, t *testing.T) {
-			s.reload(t, s.text(byServer, awayShort))
 			s.asked.On(mailtest.Rule{On: "RCPT", Silent: true})
 			s.asked.Hangup()
 		},
 		leave: func(s *awayScene, t *testing.T) {
 			s.asked.Change(func(x *mailtest.Script) { x.Rules = awayKnows })
 			s.asked.Hangup()
+			s.reload(t, s.text(byHook, awayShort)) // or Backstop would ask again only in some seconds
 		}},
-	{name: "A source is away", says: "Nobody answers where Backstop asks.", phase: &awayUnsure, enough: 10,
+	{name: "A source is away", says: "Nobody answers where Backstop asks.", phase: &awayUnsure, enough: 10, before: byServer,
 		enter: func(s *awayScene, t *testing.T) { s.asked.Down() },
 		leave: func(s *awayScene, t *testing.T) { s.asked.Up(); s.reload(t, s.text(byHook, awayShort)) }},
 	{name: "A web server hangs", says: "A source of type `http` does not answer within its `timeout`.", phase: &awayUnsure, enough: 5,
 		enter: func(s *awayScene, t *testing.T) { s.hook.hold() },
 		leave: func(s *awayScene, t *testing.T) { s.hook.open(); s.reload(t, s.text(byHook, awayLong)) }},
 	{name: "A web server hangs longer than the MTA waits", says: "The source's `timeout` is longer than the MTA's patience, against what `setup` prints. What Backstop says in the end nobody hears.", phase: &awayUnsure,
-		not:   map[string]string{"Postfix, socketmap": "waits 100 s, and asks once more"},
+		not:   map[string]string{"Postfix, socketmap": "waits 100 s, then `451 4.3.0`: not played"},
 		enter: func(s *awayScene, t *testing.T) { s.hook.hold() },
 		leave: func(s *awayScene, t *testing.T) { s.hook.open(); s.reload(t, s.text(byServer, awayLong)) }},
 }
@@ -82,24 +82,25 @@ var awayUnsure = awayPhase{"there and cannot tell", 4, 4, false}
 // bounce leaves, what was accepted is stored as often as it was accepted, and when Backstop is back all is as
 // before without anybody touching the MTA.
 func TestBesideAway(t *testing.T) {
-	binary := filepath.Join(mailtest.Dir(t), "backstop")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "backstop/cmd/backstop").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	binary := awayBinary(t)
 	var table awayTable
 	t.Run("all", func(t *testing.T) {
 		for i, w := range awayWays {
 			t.Run(w.name, func(t *testing.T) {
 				t.Parallel()
 				s := newAwayScene(t, w, binary, awayPort(t, i))
-				s.load = newAwayLoad(t, s.mta.Addr, 6)
-				s.recovers(t)
 				for i := range awaySituations {
 					t.Run(awaySituations[i].name, func(t *testing.T) { s.play(t, &awaySituations[i], &table) })
 				}
 				t.Run("restarted", s.restarted)
 				t.Run("reloaded", s.reloaded)
 				t.Run("full disk", s.full)
+				s.load.account(t, s.mta)
+			})
+			t.Run(w.name+", unix socket", func(t *testing.T) {
+				t.Parallel()
+				s := newAwayScene(t, w, binary, "unix:"+awaySocket(t)+"?mode=0666")
+				s.socket(t)
 				s.load.account(t, s.mta)
 			})
 		}
@@ -113,11 +114,16 @@ func (s *awayScene) play(t *testing.T, at *awaySituation, table *awayTable) {
 		s.pass(t, at)
 		return
 	}
+	if at.before != "" {
+		s.reload(t, s.text(at.before, awayShort))
+	}
 	var c awayCells
 	open, begun, middle := s.client(t), s.client(t), s.client(t)
-	defer open.close()
-	s.begin(t, open)
-	open.say("RSET")
+	defer func() { open.close(); begun.close(); middle.close() }()
+	first := s.begin(t, open)
+	if cell := s.finish(open, first); cell != awayAlways {
+		t.Fatal(cell)
+	}
 	begunSent, middleSent := s.begin(t, begun), s.begin(t, middle)
 	if code, words := middle.say("DATA"); code != 354 {
 		t.Fatalf("DATA: %s", words)
@@ -128,23 +134,27 @@ func (s *awayScene) play(t *testing.T, at *awaySituation, table *awayTable) {
 	}
 	at.enter(s, t)
 	s.load.enter(at.phase)
-	var wg, sent sync.WaitGroup
+	var wg, last, sent sync.WaitGroup
 	sent.Add(3)
 	open.sent, begun.sent, middle.sent = sync.OnceFunc(sent.Done), sync.OnceFunc(sent.Done), sync.OnceFunc(sent.Done)
 	wg.Go(func() { c.Fresh = s.fresh() })
 	wg.Go(func() { c.Open = s.ask(open) })
 	wg.Go(func() { c.Begun = s.finish(begun, begunSent) })
-	wg.Go(func() { c.Middle = s.end(middle, middleSent, rest) })
+	last.Go(func() { c.Middle = s.end(middle, middleSent, rest) })
 	if at.during != nil {
 		sent.Wait()
 		at.during(s, t)
 	}
 	wg.Wait()
+	if at.waits != s.name {
+		last.Wait()
+	}
 	if at.enough > 0 {
 		s.load.more(t, at.enough)
 	}
 	s.load.enter(nil)
 	at.leave(s, t)
+	last.Wait()
 	s.recovers(t)
 	c.After = s.ask(open)
 	table.add(at.name, s.name, c)
@@ -213,7 +223,6 @@ func (s *awayScene) ask(c *awayTalk) string {
 
 // finish goes on with a message that has a recipient.
 func (s *awayScene) finish(c *awayTalk, m *mailtest.Sent) string {
-	defer c.close()
 	code, unknown := c.say("RCPT TO:<" + s.someone(awayUnknown) + ">")
 	s.load.heard(nil, "RCPT unknown", false, code, unknown)
 	cell := "RCPT unknown: " + awayCode(unknown)
@@ -233,7 +242,6 @@ func (s *awayScene) finish(c *awayTalk, m *mailtest.Sent) string {
 
 // end sends what is left of a message.
 func (s *awayScene) end(c *awayTalk, m *mailtest.Sent, rest string) string {
-	defer c.close()
 	m.Ended = true
 	code, words := c.say(rest + ".")
 	if code != awayOver {
@@ -274,7 +282,7 @@ func (s *awayScene) restarted(t *testing.T) {
 			s.signal(syscall.SIGTERM)
 			s.ends(t)
 		}
-		s.start(t)
+		s.start()
 		s.recovers(t)
 	}
 }
@@ -316,6 +324,47 @@ func (s *awayScene) full(t *testing.T) {
 	}
 }
 
+// awaySocket is a path where everybody may connect. Sendmail does not start where others could put another socket in the
+// place of ours, as below a folder for all.
+func awaySocket(t *testing.T) string {
+	t.Helper()
+	mailtest.NeedRoot(t)
+	dir, err := os.MkdirTemp("/run", "mt")
+	if err != nil {
+		mailtest.Absent(t, "a folder for sockets: "+err.Error())
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(dir, "door")
+}
+
+// socket takes away the unix socket at which the MTA finds Backstop: the file of a process that is killed stays and is in the way
+// of the next, and one that is removed leaves nobody a way to a process that is well.
+func (s *awayScene) socket(t *testing.T) {
+	t.Run("killed", func(t *testing.T) {
+		s.p.kill()
+		s.load.enter(&awayGone)
+		s.load.more(t, 6)
+		s.load.enter(nil)
+		s.start()
+		s.recovers(t)
+	})
+	t.Run("removed", func(t *testing.T) {
+		_, path := s.network()
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		// Connections that Postfix's processes keep go on; each of them that needs a new one hears that there is none.
+		eventually(t, "the socket is missed", func() bool { return s.fresh() != awayAlways })
+		s.signal(syscall.SIGTERM)
+		s.ends(t)
+		s.start()
+		s.recovers(t)
+	})
+}
+
 // awayDisk is a small disk for a state folder.
 func awayDisk(t *testing.T) string {
 	t.Helper()
@@ -326,9 +375,4 @@ func awayDisk(t *testing.T) string {
 	}
 	t.Cleanup(func() { syscall.Unmount(dir, 2 /* MNT_DETACH */) })
 	return dir
-}
-
-// TestBesideAwaySocket takes the unix socket away, at which each MTA finds Backstop.
-func TestBesideAwaySocket(t *testing.T) {
-	fmt.Println()
 }

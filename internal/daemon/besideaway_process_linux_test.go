@@ -7,8 +7,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,19 +24,31 @@ import (
 // awayWay is an MTA, and the section of Backstop's configuration into which it is plugged.
 type awayWay struct {
 	name, kind, plug string
+	spoil            *strings.Replacer // what is done to the pasted lines; nil: nothing
 }
 
 var awayWays = []awayWay{
-	{"Postfix, milter", "postfix", "milter"},
-	{"Postfix, policy", "postfix", "policy"},
-	{"Postfix, socketmap", "postfix", "socketmap"},
-	{"Sendmail, milter", "sendmail", "milter"},
-	{"Exim, HTTP", "exim", "panel"},
+	{name: "Postfix, milter", kind: "postfix", plug: "milter"},
+	{name: "Postfix, policy", kind: "postfix", plug: "policy"},
+	{name: "Postfix, socketmap", kind: "postfix", plug: "socketmap"},
+	{name: "Sendmail, milter", kind: "sendmail", plug: "milter"},
+	{name: "Exim, HTTP", kind: "exim", plug: "panel"},
+}
+
+// awayBinary builds the program.
+func awayBinary(t *testing.T) string {
+	t.Helper()
+	binary := filepath.Join(mailtest.Dir(t), "backstop")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "backstop/cmd/backstop").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return binary
 }
 
 // awayScene is an MTA with a Backstop that is a process of its own and does not stay.
 type awayScene struct {
 	awayWay
+	t                     *testing.T // for as long as the MTA is there
 	binary, state, listen string
 	mta                   *rig.Beside
 	asked                 *mailtest.Mock // the server that is asked who exists
@@ -139,10 +153,10 @@ recipients = ["users"]
 
 // newAwayScene starts a Backstop, and an MTA with what `setup` prints for it.
 func newAwayScene(t *testing.T, w awayWay, binary, listen string) *awayScene {
-	s := &awayScene{awayWay: w, binary: binary, listen: listen, state: awayDisk(t), hook: newAwayHook(t)}
+	s := &awayScene{awayWay: w, t: t, binary: binary, listen: listen, state: awayDisk(t), hook: newAwayHook(t)}
 	s.asked = mailtest.NewMock(t, mailtest.Script{Rules: awayKnows})
 	s.config = s.text(byServer, awayLong)
-	s.start(t)
+	s.start()
 	s.mta = rig.OpenBeside(t, w.kind, s.pasted(t))
 	s.mta.Store.Change(func(x *mailtest.Script) {
 		x.Users = nil
@@ -153,16 +167,27 @@ func newAwayScene(t *testing.T, w awayWay, binary, listen string) *awayScene {
 			t.Logf("log of %s:\n%s", w.name, awayTail(s.mta.Log()))
 		}
 	})
+	s.load = newAwayLoad(t, s.mta.Addr, 6)
+	s.recovers(t)
 	return s
 }
 
 // awayKnows is how the server answers.
 var awayKnows = []mailtest.Rule{{On: "RCPT", Match: awayServerKnows, Reply: "250 2.1.5 ok"}, {On: "RCPT", Reply: "550 5.1.1 nobody of this name"}}
 
+// awayAnswersLate is how it answers when let is closed.
+func awayAnswersLate(let <-chan struct{}) []mailtest.Rule {
+	late := slices.Clone(awayKnows)
+	for i := range late {
+		late[i].Wait = let
+	}
+	return late
+}
+
 // awayTail is the end of a log.
 func awayTail(text string) string { return text[max(0, len(text)-20_000):] }
 
-// awayTimes are the times in the lines of `setup`. Each is made two seconds, so that nobody has to wait for minutes.
+// awayTimes are the times in the lines of `setup`. Each is made three seconds, so that nobody has to wait for minutes.
 // E, which is Sendmail's for a whole message, stays.
 var awayTimes = regexp.MustCompile(`(command_timeout=|timeout=|[CSR]:|\{)\d+s\b`)
 
@@ -177,21 +202,41 @@ func (s *awayScene) pasted(t *testing.T) rig.Pasted {
 	into := map[string]*string{"main.cf": &p.Main, "sendmail.mc": &p.MC, "exim: acl_check_rcpt": &p.EximRcpt}
 	for _, step := range g.Steps {
 		if place := into[step.File]; place != nil {
-			*place += awayTimes.ReplaceAllString(strings.Join(step.Lines, "\n"), "${1}2s") + "\n"
+			*place += awayTimes.ReplaceAllString(strings.Join(step.Lines, "\n"), "${1}3s") + "\n"
 		}
+	}
+	if s.spoil != nil {
+		p.Main = s.spoil.Replace(p.Main)
 	}
 	t.Logf("pasted:\n%s", p.Main+p.MC+p.EximRcpt)
 	return p
 }
 
 // start runs Backstop.
-func (s *awayScene) start(t testing.TB) {
-	t.Helper()
-	s.p = run(t, s.binary, s.config, s.state)
+func (s *awayScene) start() {
+	s.t.Helper()
+	s.p = run(s.t, s.binary, s.config, s.state)
 }
 
 // signal sends one, and ends waits for the end.
 func (s *awayScene) signal(sig syscall.Signal) { s.p.cmd.Process.Signal(sig) }
+
+// freeze lets it stand still, and returns when all its threads do.
+func (s *awayScene) freeze(t testing.TB) {
+	t.Helper()
+	s.signal(syscall.SIGSTOP)
+	eventually(t, "it stands still", func() bool {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", s.p.cmd.Process.Pid))
+		for _, name := range threads {
+			b, err := os.ReadFile(name)
+			_, state, _ := strings.Cut(string(b), ") ")
+			if err == nil && !strings.HasPrefix(state, "T") {
+				return false
+			}
+		}
+		return err == nil && len(threads) > 0
+	})
+}
 
 func (s *awayScene) ends(t testing.TB) {
 	t.Helper()

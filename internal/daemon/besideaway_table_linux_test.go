@@ -3,7 +3,10 @@ package daemon_test
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -38,21 +41,42 @@ func (a *awayTable) add(situation, way string, c awayCells) {
 	a.rows[situation][way] = c
 }
 
-// String is the table in Markdown, without rows that were not played.
+// awayReply is one in a cell: its code and status, and the rest.
+var awayReply = regexp.MustCompile("`([245][0-9][0-9](?: [245][.0-9]+)?) ?([^`]*)`")
+
+// String is the table in Markdown, without rows that were not played. The words of replies stand below it, once.
 func (a *awayTable) String() string {
 	var b strings.Builder
+	words := map[string]map[string]bool{} // by way
+	short := func(way, cell string) string {
+		for _, m := range awayReply.FindAllStringSubmatch(cell, -1) {
+			words[way][m[1]+" "+m[2]] = true
+		}
+		return awayReply.ReplaceAllString(cell, "`$1`")
+	}
 	for i := range awaySituations {
 		s := &awaySituations[i]
 		fmt.Fprintf(&b, "## %s\n\n%s\n\n", s.name, s.says)
-		b.WriteString("| MTA, door | new connection | open connection | a recipient was accepted before | in the middle of a message | the open connection, afterwards |\n| --- | --- | --- | --- | --- | --- |\n")
+		b.WriteString("| | new connection | open connection | one recipient accepted | in the message | the open one, afterwards |\n| --- | --- | --- | --- | --- | --- |\n")
 		for _, w := range awayWays {
+			if words[w.name] == nil {
+				words[w.name] = map[string]bool{}
+			}
 			if c, ok := a.rows[s.name][w.name]; ok {
-				fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", w.name, c.Fresh, c.Open, c.Begun, c.Middle, c.After)
+				fmt.Fprintf(&b, "| %s |", w.name)
+				for _, cell := range []string{c.Fresh, c.Open, c.Begun, c.Middle, c.After} {
+					fmt.Fprintf(&b, " %s |", short(w.name, cell))
+				}
+				b.WriteByte('\n')
 			} else if s.not[w.name] != "" {
 				fmt.Fprintf(&b, "| %s | %s | | | | |\n", w.name, s.not[w.name])
 			}
 		}
 		b.WriteByte('\n')
+	}
+	b.WriteString("## The words\n\n| | what the client reads |\n| --- | --- |\n")
+	for _, w := range awayWays {
+		fmt.Fprintf(&b, "| %s | `%s` |\n", w.name, strings.Join(slices.Sorted(maps.Keys(words[w.name])), "`<br>`"))
 	}
 	return b.String()
 }
@@ -83,8 +107,13 @@ func (a *awayTable) check(t *testing.T) {
 		}
 		return
 	}
-	if told != strings.TrimRight(a.String(), "\n")+"\n" {
-		t.Errorf("%s does not tell what the MTAs answer now: go test ./internal/daemon -run TestBesideAway -update-away", awayFile)
+	now := strings.Split(strings.TrimRight(a.String(), "\n"), "\n")
+	was := strings.Split(strings.TrimRight(told, "\n"), "\n")
+	for i := range max(len(now), len(was)) {
+		if i >= len(now) || i >= len(was) || now[i] != was[i] {
+			t.Fatalf("%s does not tell what the MTAs answer now: go test ./internal/daemon -run TestBesideAway$ -update-away\nthere:\n%s\nnow:\n%s", awayFile,
+				strings.Join(was[min(i, len(was)):min(i+1, len(was))], ""), strings.Join(now[min(i, len(now)):min(i+1, len(now))], ""))
+		}
 	}
 }
 
