@@ -46,6 +46,8 @@ func dispatch(args []string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// Who reads the table may have gone (| head): that is an error of the write, and no reason to leave the servers behind.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	return runAll(ctx, opts)
 }
 
