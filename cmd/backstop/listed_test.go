@@ -1,15 +1,18 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"backstop/internal/blocklist"
 	"backstop/internal/config"
+	"backstop/internal/daemon"
 	"backstop/internal/mailtest"
 )
 
@@ -92,6 +95,29 @@ func TestListedOwn(t *testing.T) {
 func TestListedDefaults(t *testing.T) {
 	if a, b := fmt.Sprint(config.DefaultBlocklists()), fmt.Sprint(blocklist.Defaults()); a != b {
 		t.Errorf("%s, and known are %s", a, b)
+	}
+}
+
+// TestListedStatus: the rows of the lists that are watched.
+func TestListedStatus(t *testing.T) {
+	var out bytes.Buffer
+	now := time.Now()
+	(&app{out: &out}).printStatus(daemon.Status{Hostname: "mx.example.com", Mode: "enforce", Started: now, Blocklists: []daemon.BlocklistStatus{
+		{List: "a.example.org", Address: "192.0.2.25", Standing: "listed", Since: now.Add(-3 * time.Hour)},
+		{List: "b.example.org", Address: "192.0.2.25", Standing: "clean", Since: now.Add(-time.Minute), Detail: "there was no answer in time"},
+		{List: "a.example.org", Address: "2001:db8::25", Standing: "not-covered", Since: now, Detail: "the list does not list IPv6"},
+		{List: "b.example.org", Address: "2001:db8::25", Standing: "unknown"},
+	}}, now)
+	for _, want := range []string{
+		"blocklist   a.example.org       192.0.2.25: LISTED, known for 3h",
+		"blocklist   b.example.org       192.0.2.25: not listed, known for 1m",
+		"  there was no answer in time\n",
+		"2001:db8::25: no such addresses there, known for 0s",
+		"2001:db8::25: cannot tell yet",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
 	}
 }
 

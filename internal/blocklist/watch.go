@@ -12,12 +12,16 @@ import (
 // name server that is away for a moment, is nobody's business.
 const Patience = 3
 
+// Again is when a list that could not be asked is asked again, until Patience is at its end: then it waits for
+// its turn as all others do.
+const Again = 10 * time.Minute
+
 // WatchConfig is what a Watch needs.
 type WatchConfig struct {
 	Resolver  Resolver
 	Zones     []string
 	Addresses []netip.Addr  // public ones
-	Every     time.Duration // from the end of one check to the next
+	Every     time.Duration // from the end of one check to the next; sooner (Again) while a list has just begun to fail
 	Now       func() time.Time
 	Logger    *slog.Logger
 }
@@ -100,7 +104,7 @@ func NewWatch(c WatchConfig, before *Watch) *Watch {
 func (w *Watch) Run(ctx context.Context) {
 	for {
 		w.check(ctx)
-		next := time.NewTimer(w.c.Every)
+		next := time.NewTimer(w.pause())
 		select {
 		case <-ctx.Done():
 			next.Stop()
@@ -108,6 +112,18 @@ func (w *Watch) Run(ctx context.Context) {
 		case <-next.C:
 		}
 	}
+}
+
+// pause is how long it is to the next check.
+func (w *Watch) pause() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, l := range w.lists {
+		if l.Fails > 0 && !l.Lost() {
+			return min(w.c.Every, Again)
+		}
+	}
+	return w.c.Every
 }
 
 // check asks all lists about all addresses once.

@@ -124,7 +124,13 @@ func (w *watched) settle(what string, want ...string) (last map[string]any) {
 // pass lets an hour go by.
 func (w *watched) pass(what string, want ...string) map[string]any {
 	w.t.Helper()
-	time.Sleep(time.Hour)
+	return w.after(time.Hour, what, want...)
+}
+
+// after lets so much time go by, in the bubble.
+func (w *watched) after(d time.Duration, what string, want ...string) map[string]any {
+	w.t.Helper()
+	time.Sleep(d)
 	return w.settle(what, want...)
 }
 
@@ -151,15 +157,18 @@ func TestWatch(t *testing.T) {
 
 		z.do(func() { z.fails[zone] = true })
 		w.pass("away once")
-		w.pass("away twice")
+		w.after(Again, "away twice")
 		if st := w.w.State(); st.Lists[0].Up || st.Lists[0].Lost() || st.Entries[0].Standing != Listed || st.Entries[0].Since != listed {
 			t.Errorf("away: %+v", st)
 		}
-		last = w.pass("away for long", "WARN a blocklist cannot be asked, so nobody knows whether we are listed there: "+zone)
+		last = w.after(Again, "away for long", "WARN a blocklist cannot be asked, so nobody knows whether we are listed there: "+zone)
 		if !strings.Contains(fmt.Sprint(last["error"]), "the server is away") || !w.w.State().Lists[0].Lost() {
 			t.Errorf("%v, %+v", last, w.w.State())
 		}
 		w.pass("away for longer")
+		if n := w.w.State().Lists[0].Fails; n != Patience+1 {
+			t.Errorf("%d checks failed", n)
+		}
 		z.do(func() { z.fails[zone] = false; delete(z.a, Name(us, zone)) })
 		w.pass("back, and no longer listed", "INFO an address of ours is no longer listed: "+zone, "INFO a blocklist can be asked again: "+zone)
 		if st := w.w.State(); !st.Lists[0].Up || st.Lists[0].Fails != 0 || st.Entries[0].Standing != Clean {
