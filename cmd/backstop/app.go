@@ -45,7 +45,7 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON instead of text")
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
-		a.serve(), a.demo(), a.check(), a.explain(), a.lookup(), a.directory(), a.batv(), a.keys(), a.setup(), a.status(), a.bounces(), a.listed(), a.scan(), a.version(), a.completion(), a.man(),
+		a.serve(), a.demo(), a.check(), a.explain(), a.lookup(), a.directory(), a.batv(), a.keys(), a.setup(), a.status(), a.bounces(), a.audit(), a.listed(), a.scan(), a.version(), a.completion(), a.man(),
 	)
 	root.CompletionOptions.DisableDefaultCmd = true // completion.go has one with examples
 	group(root)

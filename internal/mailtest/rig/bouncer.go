@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"path/filepath"
 	"testing"
 
 	"backstop/internal/mailtest"
@@ -13,6 +14,7 @@ type BouncerOptions struct {
 	Users  []string // local parts that exist there; nil: Users()
 	Relay  string   // host:port that gets its bounces, and all mail for other domains, whoever sends it
 	Warn   bool     // tells senders of a delay after a second, and tries again every second
+	Syslog bool     // it has a syslog of its own, so that Maillog is what an administrator's file has; only Sendmail and OpenSMTPD need one
 }
 
 // Bouncer is a real server of the kind that Backstop is made against: it says yes to every
@@ -22,7 +24,8 @@ type Bouncer struct {
 	Addr  string
 	Store *mailtest.Mock // gets what is for Users
 
-	log func() string
+	log     func() string
+	maillog func() string
 }
 
 // Bouncers are the kinds of server.
@@ -58,6 +61,10 @@ func StartBouncer(t testing.TB, o BouncerOptions) *Bouncer {
 // Log returns what it wrote of its work so far.
 func (b *Bouncer) Log() string { return b.log() }
 
+// Maillog returns its mail log so far and nothing else, in the form in which an administrator has it. Sendmail and
+// OpenSMTPD have one only where there was a Syslog.
+func (b *Bouncer) Maillog() string { return b.maillog() }
+
 func postfixBouncer(t testing.TB, o BouncerOptions) *Bouncer {
 	main := map[string]string{
 		// What senders are told goes the way of all other mail.
@@ -68,7 +75,7 @@ func postfixBouncer(t testing.TB, o BouncerOptions) *Bouncer {
 		main["delay_warning_time"] = "1s"
 	}
 	p := StartPostfix(t, PostfixOptions{AcceptAll: true, Domains: []string{o.Domain}, Users: o.Users, Relay: o.Relay, Main: main})
-	return &Bouncer{Addr: p.Addr, Store: p.Store, log: p.Log}
+	return &Bouncer{Addr: p.Addr, Store: p.Store, log: p.Log, maillog: func() string { return readFile(p.path("log")) }}
 }
 
 func eximBouncer(t testing.TB, o BouncerOptions) *Bouncer {
@@ -77,7 +84,7 @@ func eximBouncer(t testing.TB, o BouncerOptions) *Bouncer {
 		main += "delay_warning = 1s\n"
 	}
 	x := StartExim(t, EximOptions{AcceptAll: true, Domain: o.Domain, Users: o.Users, Relay: o.Relay, Main: main, Command: []string{"-q1s"}})
-	return &Bouncer{Addr: x.Addr, Store: x.Store, log: x.Log}
+	return &Bouncer{Addr: x.Addr, Store: x.Store, log: x.Log, maillog: func() string { return readFile(filepath.Join(x.Dir, "log/mainlog")) }}
 }
 
 // refusingStore is the mailbox server of one that asks it nothing before the mail is its own.

@@ -17,7 +17,7 @@ func shown(t testing.TB, what string, pairs ...string) []string {
 		mailtest.Absent(t, "the right to make a mount namespace, for "+what)
 	}
 	const script = `hostname "$1"; shift
-while [ "$1" != -- ]; do mount --bind "$1" "$2" || exit; shift 2; done
+while [ "$1" != -- ]; do mount --rbind "$1" "$2" || exit; shift 2; done
 shift; exec "$@"`
 	words := append([]string{"unshare", "-m", "-u", "sh", "-c", script, "shown", what + ".test"}, pairs...)
 	return append(words, "--")

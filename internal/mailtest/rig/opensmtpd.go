@@ -32,7 +32,14 @@ func opensmtpdBouncer(t testing.TB, o BouncerOptions) *Bouncer {
 	names := mailtest.WriteFile(t, dir, "resolv.conf", "lookup file\n")
 	binds := append(accounts(t, dir, opensmtpdUsers...), names, "/etc/resolv.conf",
 		filepath.Join(dir, "spool"), "/var/spool", filepath.Join(dir, "lib"), "/var/lib", filepath.Join(dir, "run"), "/run")
-	command := append(shown(t, "opensmtpd", binds...), filepath.Join(root, "usr/sbin/smtpd"), "-dv", "-f", filepath.Join(dir, "smtpd.conf"))
+	toLog := "-dv"
+	var log *syslog
+	if o.Syslog {
+		log, toLog = startSyslog(t, "opensmtpd.test"), "-F"
+	}
+	b.maillog = log.text
+	binds = append(binds, log.devices()...)
+	command := append(shown(t, "opensmtpd", binds...), filepath.Join(root, "usr/sbin/smtpd"), toLog, "-f", filepath.Join(dir, "smtpd.conf"))
 	for try := 0; ; try++ {
 		port := freePort(t)
 		b.Addr = "127.0.0.1:" + port

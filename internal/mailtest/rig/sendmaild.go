@@ -19,13 +19,15 @@ type SendmailDaemonOptions struct {
 	Postmaster string            // who gets his mail; "": nobody
 	Defines    map[string]string // further ones of its m4 configuration, which win
 	Paste      Pasted
+	Syslog     *syslog // nil: none
 }
 
 // SendmailDaemon is Debian's Sendmail as a server, with a configuration made by its own macros.
 type SendmailDaemon struct {
 	Addr string
 	*Sendmail
-	proc *process
+	proc   *process
+	syslog *syslog
 }
 
 // StartSendmail starts one that is gone when the test ends. Where there is none, or no right to start it, the test
@@ -33,7 +35,7 @@ type SendmailDaemon struct {
 func StartSendmail(t testing.TB, o SendmailDaemonOptions) *SendmailDaemon {
 	t.Helper()
 	mailtest.NeedRoot(t)
-	s := &SendmailDaemon{Sendmail: &Sendmail{t: t, root: findSendmail(t), dir: mailtest.Dir(t)}}
+	s := &SendmailDaemon{Sendmail: &Sendmail{t: t, root: findSendmail(t), dir: mailtest.Dir(t)}, syslog: o.Syslog}
 	if err := os.Mkdir(s.path("queue"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +114,7 @@ func (s *SendmailDaemon) daemon(o SendmailDaemonOptions, own string) string {
 }
 
 func (s *SendmailDaemon) begin() error {
-	command := append(shown(s.t, "sendmail"), filepath.Join(s.root, "usr/libexec/sendmail/sendmail"),
+	command := append(shown(s.t, "sendmail", s.syslog.devices()...), filepath.Join(s.root, "usr/libexec/sendmail/sendmail"),
 		"-C", s.path("daemon.cf"), "-bD", "-q1s", "-X", s.path("log"))
 	s.proc = start(s.t, s.dir, []string{"LD_LIBRARY_PATH=" + libraries(s.root)}, command...)
 	err := s.proc.greets(s.Addr, sendmailName)
@@ -170,7 +172,10 @@ func sendmailBouncer(t testing.TB, o BouncerOptions) *Bouncer {
 	if o.Warn {
 		d.Defines = map[string]string{"confTO_QUEUEWARN": "1s", "confTO_QUEUEWARN_DSN": "1s"}
 	}
+	if o.Syslog {
+		d.Syslog = startSyslog(t, sendmailName)
+	}
 	s := StartSendmail(t, d)
-	b.Addr, b.log = s.Addr, s.Log
+	b.Addr, b.log, b.maillog = s.Addr, s.Log, d.Syslog.text
 	return b
 }

@@ -1,0 +1,112 @@
+package audit
+
+import (
+	"fmt"
+	"strings"
+
+	"backstop/internal/maillog"
+)
+
+// CauseWords says a cause, by its name in JSON, in words.
+func CauseWords(name string) string {
+	for c, n := range causeNames {
+		if n == name {
+			return causeWords[c]
+		}
+	}
+	return name
+}
+
+// next says what to do now, as commands where there are some.
+func (r *Report) next() []string {
+	if r.Lines.Used == 0 {
+		return []string{"nothing in these files is a mail log that is known: Postfix, Exim, Sendmail, OpenSMTPD, or Exchange's message tracking (with its #Fields line)"}
+	}
+	if r.Backscatter == 0 {
+		return r.nothingLeft()
+	}
+	var steps []string
+	if !r.OwnGiven {
+		steps = append(steps, "see whether all your domains are among those above; if not, name all of them: backstop audit --domain "+first(r.Own, "example.com")+" …")
+	}
+	if r.AtRcpt+r.AtData > 0 {
+		steps = append(steps, r.plugIn()...)
+	}
+	if n := r.Remaining; n > 0 {
+		steps = append(steps, r.rest(n))
+	}
+	return append(steps, "see whether this server is listed for it already: backstop listed ADDRESS")
+}
+
+func (r *Report) nothingLeft() []string {
+	if r.Headless > 0 {
+		return []string{"where these bounces come from stands in older logs: give those, too"}
+	}
+	return []string{"nothing: this server bounced to nobody outside. To see whether it would, examine it from outside: backstop scan " + first(r.Own, "example.com")}
+}
+
+// plugIn is how Backstop is put before the store, with the server that wrote most.
+func (r *Report) plugIn() []string {
+	domain := first(r.Own, "example.com")
+	if len(r.For) > 0 && r.For[0].Name != otherNames {
+		domain = r.For[0].Name
+	}
+	store := ""
+	for _, h := range r.Hosts {
+		if h.Inner && h.Name != otherNames {
+			store = address(h.Name)
+			break
+		}
+	}
+	var most Server
+	for _, s := range r.Servers {
+		if s.Backscatter > most.Backscatter {
+			most = s
+		}
+	}
+	var steps []string
+	switch most.Name {
+	case maillog.Exchange.String():
+		steps = append(steps, "make Exchange tell at RCPT who exists: backstop setup exchange --domain "+domain)
+		if store == "" {
+			return append(steps, "and stand before it: backstop serve --listen :25 --relay "+domain+"=EXCHANGE:25")
+		}
+	case maillog.OpenSMTPD.String():
+		steps = append(steps, "let Backstop stand before OpenSMTPD, which has no door to ask by: backstop serve --listen :25 --relay "+domain+"=OPENSMTPD:PORT")
+	default:
+		steps = append(steps, fmt.Sprintf("let %s ask Backstop at RCPT: backstop setup %s --domain %s", most.Name, strings.ToLower(most.Name), domain))
+	}
+	if store != "" {
+		steps = append(steps, fmt.Sprintf("see whether the store itself says at RCPT who exists: backstop scan smtp://%s:25 --domain %s; if it does, it is the source: recipients = [\"callahead:smtp://%s:25\"]", store, domain, store))
+	} else {
+		steps = append(steps, "name who exists in [[domain]] "+domain+": recipients = a list, a directory server or a database (docs/sources.md)")
+	}
+	return steps
+}
+
+// rest says what Backstop alone does not end.
+func (r *Report) rest(n int) string {
+	return fmt.Sprintf("%s would be written all the same (forwarded mail that others refused, mail that was never delivered, causes that the log does not have): let what leaves pass [outbound], which keeps bounces to people who never wrote (docs/outbound.md)", several(n, "bounce", "bounces"))
+}
+
+// address is that of a host: "store.example.com [10.0.0.5]" has 10.0.0.5.
+func address(host string) string {
+	if i := strings.IndexByte(host, '['); i >= 0 {
+		return strings.TrimSuffix(host[i+1:], "]")
+	}
+	return host
+}
+
+func first(all []string, otherwise string) string {
+	if len(all) > 0 {
+		return all[0]
+	}
+	return otherwise
+}
+
+func several(n int, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, more)
+}
