@@ -93,8 +93,10 @@ func (m *malformed) Hint() string { return "write " + m.what + "=user@domain" }
 // what it means in domains of its own is its own business.
 func (d *Daemon) malformedReply(m *malformed) mail.Reply {
 	name, err := mail.FoldDomain(m.domain)
-	if err == nil && d.current.Load().cfg.Routes.Find(name) != nil {
-		return m.reply
+	if s := d.current.Load(); err == nil {
+		if r := s.cfg.Routes.Find(name); r != nil && r.ModeOr(s.cfg.Mode) == evidence.Enforce {
+			return m.reply
+		}
 	}
 	return mail.MustReply(250, "2.1.5", "Ok")
 }

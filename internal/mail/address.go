@@ -251,6 +251,28 @@ func (a Address) Routed() bool {
 	return err == nil && strings.Contains(domain, ".")
 }
 
+// Ways are the domains that the local part names as the next one on a way, folded: elsewhere of user%elsewhere,
+// elsewhere!user and "user@elsewhere". An MTA with a Sendmail in its family goes that way where the address has no
+// domain, or one of its own.
+func (a Address) Ways() []string {
+	local := strings.Trim(a.Local(), `"`)
+	var ways []string
+	add := func(name string) {
+		if name, err := FoldDomain(strings.TrimSuffix(name, ".")); err == nil {
+			ways = append(ways, name)
+		}
+	}
+	if before, _, ok := strings.Cut(local, "!"); ok {
+		add(before)
+	}
+	for _, sign := range []string{"%", "@"} {
+		if i := strings.LastIndex(local, sign); i >= 0 {
+			add(local[i+1:])
+		}
+	}
+	return ways
+}
+
 // IsSRS says whether the local part has the form of an SRS address, of whomever: SRS0 or SRS1 in any case,
 // and one of the three separators (package srs).
 func (a Address) IsSRS() bool { return isSRS(a.Local()) }

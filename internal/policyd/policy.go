@@ -1,7 +1,6 @@
 package policyd
 
 import (
-	"io"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -80,7 +79,7 @@ func (p *policy) rcpt(r *postfix.Request) string {
 	return action(v, to.String())
 }
 
-// data decides what only the number of recipients or the size tells. What was to be said of each
+// data decides what only the number of recipients tells; the size of a message is the business of Postfix. What was to be said of each
 // recipient was said at RCPT, if Postfix asks there.
 func (p *policy) data(r *postfix.Request) string {
 	p.follow(r)
@@ -93,19 +92,8 @@ func (p *policy) data(r *postfix.Request) string {
 	if v := p.s.Recount(number(r, "recipient_count")); !accepts(v) {
 		return action(v, "")
 	}
-	if limit := p.engine.MaxMessageSize; limit > 0 && int64(number(r, "size")) > limit {
-		v, _ := p.s.Judge(tooBig{})
-		return action(v, "")
-	}
 	return dunno
 }
-
-// tooBig is a message of which nothing is known but that it is too long.
-type tooBig struct{}
-
-func (tooBig) Read([]byte) (int, error) { return 0, smtp.ErrTooBig }
-
-var _ io.Reader = tooBig{}
 
 // follow begins a session where the request is about another message than the last one.
 func (p *policy) follow(r *postfix.Request) {

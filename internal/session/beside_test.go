@@ -85,6 +85,14 @@ func TestBesideRecipients(t *testing.T) {
 			"someone@other.example":           verdict.Accepted,
 			"root":                            verdict.Accepted,
 			"a%far.example@example.org":       verdict.RelayDenied,
+			"nobody%example.org":              verdict.RelayDenied, // all of which the MTA takes for nobody@example.org
+			"example.org!nobody":              verdict.RelayDenied,
+			`"nobody@example.org"`:            verdict.RelayDenied,
+			`"nobody\@example.org"`:           verdict.RelayDenied,
+			"nobody%example.org@localhost":    verdict.RelayDenied,
+			"a%b%example.net@other.example":   verdict.RelayDenied,
+			"a%far.example":                   verdict.Accepted,
+			"a%host.example.org":              verdict.Accepted,
 			"prvs=1999abcdef=bob@example.org": verdict.Accepted, // a made-up tag, and the sender is not null
 		} {
 			w := newWorld(t)
@@ -92,9 +100,6 @@ func TestBesideRecipients(t *testing.T) {
 			s := w.beside(leaves)
 			if v := s.Mail(path(t, "ann@far.example"), smtp.MailParams{}); v.Effect != verdict.Accept {
 				t.Fatal(v.Reply)
-			}
-			if leaves && rule == verdict.RelayDenied {
-				rule = verdict.RecipientMissing // our own users are not kept from it, but nobody has that name
 			}
 			if v := s.Rcpt(addr(t, to), smtp.RcptParams{}); v.Rule != rule {
 				t.Errorf("leaves %v: %s: %v (%v)", leaves, to, v.Rule, v.Reply)
@@ -239,11 +244,19 @@ func TestBesideForeign(t *testing.T) {
 		"a reply of nobody":                 {"Auto-Submitted: auto-replied\r\n\r\nHello.\r\n", verdict.BounceUnproven},
 		"a bounce for their user":           {strings.Replace(bounceOf("Subject: x\r\n"), "nobody@far.example", "gone@hosted.example", 1), verdict.Accepted},
 		"a bounce for ours":                 {strings.Replace(bounceOf("Subject: x\r\n"), "nobody@far.example", "gone@example.org", 1), verdict.BounceUnproven},
+		"a bounce of what we looked at":     {strings.Replace(bounceOf("Backstop-Origin: v=1; k=9\r\n"+letterHead), "nobody@far.example", "gone@hosted.example", 1), verdict.BounceUnproven},
+		"a bounce that names nobody":        {"From: MAILER-DAEMON@store.internal\r\nSubject: failure notice\r\n\r\nHi. This is the qmail-send program at store.internal.\r\nI'm afraid I wasn't able to deliver your message.\r\n\r\n--- Below this line is a copy of the message.\r\n\r\nSubject: x\r\n\r\nx\r\n", verdict.BounceUnproven},
 		"a bounce of one forwarded by ours": {strings.Replace(bounceOf("Subject: x\r\n"), "Final-Recipient", "Original-Recipient: rfc822; bob@example.org\r\nFinal-Recipient", 1), verdict.BounceUnproven},
 	} {
 		w := newWorld(t)
 		if v, ch := w.judged(w.beside(true), letter{"", []string{"victim@far.example"}, c.text}); v.Rule != c.rule || len(ch.Delete) > 0 {
 			t.Errorf("%s: %v, %+v", name, v, ch)
+		}
+	}
+	for _, to := range []string{"victim%far.example", "far.example!victim", `"victim@far.example"`} {
+		w := newWorld(t)
+		if v, _ := w.judged(w.beside(true), letter{"", []string{to}, ourBounce()}); v.Rule != verdict.BounceUnproven {
+			t.Errorf("to %s: %v", to, v)
 		}
 	}
 	w := newWorld(t) // at the door that is for our own domains alone all is judged
@@ -314,6 +327,47 @@ func TestExplainBeside(t *testing.T) {
 		if x.Rule != rule {
 			t.Errorf("beside %v: %+v", beside, x)
 		}
+	}
+}
+
+// TestBesideForgedWays: a sender that the MTA makes one of ours is claimed, however it is written.
+func TestBesideForgedWays(t *testing.T) {
+	for from, rule := range map[string]verdict.Rule{
+		"ceo%example.org": verdict.SenderForged, "example.org!ceo": verdict.SenderForged, "ceo": verdict.SenderForged, `"ceo@example.org"`: verdict.SenderForged,
+		"ceo%example.org@localhost": verdict.SenderForged, "ceo%host.example.org": verdict.SenderForged, "ceo%far.example": verdict.SenderForged, "ann@far.example": verdict.Accepted, "a%b@far.example": verdict.Accepted,
+	} {
+		w := newWorld(t)
+		w.org.Forged = true
+		for _, leaves := range []bool{false, true} {
+			if v := w.beside(leaves).Mail(path(t, from), smtp.MailParams{}); (v.Rule == rule) == (leaves && rule != verdict.Accepted) {
+				t.Errorf("%s, leaves %v: %v", from, leaves, v.Rule)
+			}
+		}
+	}
+}
+
+// TestBesideNullSender: how many recipients of the MTA's own a bounce has is its own business.
+func TestBesideNullSender(t *testing.T) {
+	w := newWorld(t)
+	s := w.beside(false)
+	s.Mail(path(t, ""), smtp.MailParams{})
+	for _, c := range []struct {
+		to   string
+		rule verdict.Rule
+	}{{"x@other.example", verdict.Accepted}, {"y@other.example", verdict.Accepted}, {"bob@example.org", verdict.NullSenderRecipients}} {
+		if v := s.Rcpt(addr(t, c.to), smtp.RcptParams{}); v.Rule != c.rule {
+			t.Errorf("%s: %v", c.to, v.Rule)
+		}
+	}
+}
+
+// TestFieldNumbers: fields are told apart as an MTA does, or the number would hit another.
+func TestFieldNumbers(t *testing.T) {
+	w := newWorld(t)
+	_, c := w.judged(w.beside(false), letter{"ann@far.example", []string{"bob@example.org"},
+		"Authent\u0130cation-Results: mx.example.org; x\r\nAuthentication\x01-Results: mx.example.org; y\r\nAUTHENTICATION-Results: mx.example.org; dmarc=pass\r\n\r\nHello.\r\n"})
+	if want := []FieldEdit{{"AUTHENTICATION-Results", 1}}; !slices.Equal(c.Edits, want) {
+		t.Errorf("%v", c.Edits)
 	}
 }
 

@@ -274,12 +274,18 @@ func (s *Session) proveWrote(n *notice, to mail.Address, b *evidence.Bounce) evi
 	return evidence.NoProof
 }
 
-// stranger says that an address is in no domain of ours.
-func (s *Session) stranger(a mail.Address) bool { return a.Domain() != "" && s.e.domain(a) == nil }
+// stranger says that an address is, or leads, out of our domains. A plain name is a user of this machine.
+func (s *Session) stranger(a mail.Address) bool {
+	return a.Domain() != "" && s.e.domain(a) == nil || a.Routed()
+}
 
 // foreign says that a notice is about mail to domains that the MTA serves and nobody here knows, or was written in one
-// of them. Who wrote to those was never looked at, so nothing could prove it.
+// of them. Who wrote to those was never looked at, so nothing could prove it. Mail that was looked at has our Origin,
+// whatever its sender made of the original recipient (RFC 3461, 4.2); and of a bounce that names nobody it is not known.
 func (s *Session) foreign(n *notice) bool {
+	if cameIn(n.Returned.Raw()) || n.Kind == bounce.Bounce && len(n.Recipients) == 0 {
+		return false
+	}
 	names := []string{n.from, s.c.From.Domain()}
 	if len(n.Recipients) > 0 {
 		names = names[:0]

@@ -112,13 +112,31 @@ func (c *Changes) note(f, instead []byte, out bool) {
 		c.seen = map[string]int{}
 	}
 	name := strings.TrimRight(field(f).Name, " \t\r\n")
-	key := strings.ToLower(name)
+	key, plain := folded(name)
 	c.seen[key]++
 	if !out {
 		return
 	}
-	c.Edits = append(c.Edits, FieldEdit{name, c.seen[key]})
+	if plain { // else no reader takes it for the field that it looks like, and the number might hit another
+		c.Edits = append(c.Edits, FieldEdit{name, c.seen[key]})
+	}
 	if len(instead) > 0 {
 		c.Fields = append(c.Fields, field(instead))
 	}
+}
+
+// folded is a field's name as MTAs compare it, and whether it is one (RFC 5322, 2.2). Letters beyond ASCII have no other
+// case there.
+func folded(name string) (key string, plain bool) {
+	b := []byte(name)
+	plain = len(b) > 0
+	for i, c := range b {
+		if c <= ' ' || c > '~' {
+			plain = false
+		}
+		if c >= 'A' && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b), plain
 }

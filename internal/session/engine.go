@@ -161,11 +161,7 @@ func (e *Engine) Begin(ctx context.Context, door evidence.Door, client evidence.
 
 // domain finds the domain of an address, nil where it is not ours.
 func (e *Engine) domain(a mail.Address) *Domain {
-	d := e.Table.Find(a.Domain())
-	if d == nil {
-		return nil
-	}
-	return e.Domains[d]
+	return e.named(a.Domain())
 }
 
 // blocked says whether the client's network is one the operator refuses.
@@ -178,6 +174,37 @@ func (e *Engine) owner(name string) *Domain {
 			return e.Domains[d]
 		}
 		_, name, _ = strings.Cut(name, ".")
+	}
+	return nil
+}
+
+// meant finds the domain of ours that an address names as a way, though it stands in another or in none.
+func (e *Engine) meant(a mail.Address, find func(name string) *Domain) *Domain {
+	for _, way := range a.Ways() {
+		if d := find(way); d != nil {
+			return d
+		}
+	}
+	return nil
+}
+
+// named finds the domain of ours with exactly this name, or alias.
+func (e *Engine) named(name string) *Domain {
+	if d := e.Table.Find(name); d != nil {
+		return e.Domains[d]
+	}
+	return nil
+}
+
+// guarded is the first domain of ours that outsiders may not claim.
+func (e *Engine) guarded() *Domain {
+	if e.Table == nil {
+		return nil
+	}
+	for _, r := range e.Table.Domains() {
+		if d := e.Domains[r]; d.Forged {
+			return d
+		}
 	}
 	return nil
 }

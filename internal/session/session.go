@@ -76,12 +76,13 @@ func (s *Session) Mail(from mail.ReversePath, p smtp.MailParams) verdict.Verdict
 	s.id = mail.NewID()
 	s.c.Stage = evidence.StageMail
 	s.c.From, s.c.FromGiven = from, true
-	if s.e.Policies != nil && !from.IsNull() && !s.c.Leaves { // those lines are against outsiders
-		s.c.SenderPolicy = s.e.Policies.Sender(from.Address)
-	}
 	s.params = p
 	d, claim := s.claim()
 	s.c.Claim = claim
+	inside := s.c.Leaves || s.c.Door.Beside() && claim.Vouched && claim.Exempt != ""
+	if s.e.Policies != nil && !from.IsNull() && !inside { // those lines are against outsiders
+		s.c.SenderPolicy = s.e.Policies.Sender(from.Address)
+	}
 	if d != nil {
 		s.c.Mode = d.Mode
 	}
@@ -168,6 +169,11 @@ func (s *Session) beginRcpt(to mail.Address) recipient {
 	s.c.MustAccept, s.c.OtherRoute = false, evidence.No
 	s.c.Tag, s.c.Guards = evidence.Tag{}, evidence.Guards{}
 	r := recipient{d: s.e.domain(ask), look: ask, hand: ask}
+	if r.d == nil && s.c.Door.Beside() {
+		if d := s.e.meant(ask, s.e.named); d != nil { // the MTA would go that way; relay-denied says no, as where the domain is ours
+			r.d, s.c.NoDomain = d, false
+		}
+	}
 	switch {
 	case s.c.Leaves && (r.d == nil || s.c.Door.Delivers()):
 		s.c.Directory = evidence.Directory{Standing: evidence.Exists, Source: "outbound"} // only he to whom it goes can say

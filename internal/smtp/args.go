@@ -35,6 +35,20 @@ func ParseRecipient(text string) (mail.Address, mail.Reply) {
 
 // parseBare reads a path that has lost its angle brackets.
 func parseBare(text string) (mail.Address, error) {
+	a, err := parseWhole(text)
+	if err == nil {
+		return a, nil
+	}
+	// Some mailboxes have dots where RFC 5321 has none, and MTAs take them; in quotes they are in order.
+	if at := strings.LastIndexByte(text, '@'); at > 0 && !strings.ContainsAny(text[:at], " \"(),:;<>@[\\]") {
+		if quoted, e := parseWhole(`"` + text[:at] + `"` + text[at:]); e == nil {
+			return quoted, nil
+		}
+	}
+	return a, err
+}
+
+func parseWhole(text string) (mail.Address, error) {
 	a, rest, err := mail.ParsePath("<"+text+">", true)
 	if err == nil && rest != "" { // a ">" in the middle
 		err = fmt.Errorf("%w: something stands behind its closing >", mail.ErrAddress)

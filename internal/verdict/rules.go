@@ -216,9 +216,9 @@ func (r Rules) relayDenied(c *evidence.Case) finding {
 		f := refuse(replyNotListed)
 		f.always = true
 		return f
-	case c.NoDomain, c.Leaves:
+	case c.Leaves && !(c.Door.Beside() && c.To.Routed()), c.NoDomain:
 		return finding{}
-	case c.OurDomain == evidence.No && c.Door.Beside():
+	case c.OurDomain != evidence.Yes && (c.Leaves || c.Door.Beside() && c.OurDomain == evidence.No):
 		return finding{} // the MTA has taken it, or will not
 	case c.OurDomain == evidence.Yes && c.To.Routed():
 		// The downstream trusts our address more than the client's: what it would
@@ -233,6 +233,9 @@ func (r Rules) relayDenied(c *evidence.Case) finding {
 }
 
 func (r Rules) nullSenderRecipients(c *evidence.Case) finding {
+	if c.Door.Beside() && c.OurDomain != evidence.Yes {
+		return finding{} // it is the MTA's own
+	}
 	if c.FromGiven && c.From.IsNull() && c.RcptCount > 0 {
 		return deferTo(replyOneBounce.About(c.To.String()))
 	}

@@ -82,6 +82,8 @@ func describeDomain(c *evidence.Case) string {
 	switch {
 	case c.Leaves && c.NotListed:
 		return "not among those whose mail leaves here"
+	case c.OurDomain == evidence.Yes && c.To.Routed() && c.Door.Beside():
+		return "the local part names a way to a domain of ours, or from it to another"
 	case c.Leaves:
 		return "mail of our own servers goes to any domain"
 	case c.OurDomain == evidence.No && c.Door.Beside():
