@@ -137,6 +137,8 @@ func (f *scanFlags) sending(p *scan.Plan) (err error) {
 		return hint("add --send, or leave them out", "--return-path and --listen go with --send")
 	case !f.send:
 		return nil
+	case f.wait == 0:
+		return hint("write --wait 60s", "--wait 0s would take any server for one that does not bounce")
 	case f.returnPath == "" || f.listen == "":
 		return hint("write --send --return-path scan@me.example.org --listen :25, where mail for that address comes to this machine", "--send needs --return-path and --listen, so that it can see a bounce")
 	}
@@ -177,26 +179,20 @@ func (f *scanFlags) dns() (*resolver.Resolver, error) {
 func (a *app) printScan(r *scan.Report) {
 	if r.Host != "" {
 		a.printf("%s, asked for %s", r.Host, r.Domain)
+		if ours := ourSender(r); ours != "" {
+			a.printf(" by <> and <%s>", ours)
+		}
 		if r.Product != "" {
 			a.printf("; looks like %s", r.Product)
 		}
 		a.printf("\n")
 	}
 	if r.Banner != "" {
-		a.printf("%s\n", cut(oneLine(r.Banner), 120))
+		a.printf("%s\n", cut(oneLine(r.Banner), 100))
 	}
 	if len(r.Rows) > 0 {
 		a.printf("\n")
-		t := a.table("", "recipient", "sender", "answer", "ms")
-		t.SetColumnConfigs([]table.ColumnConfig{{Number: 5, Align: text.AlignRight}})
-		for _, row := range r.Rows {
-			from := "ours"
-			if row.Null {
-				from = "<>"
-			}
-			t.AppendRow(table.Row{row.Session, string(row.Shape), from, cut(row.Answer, 90), row.Took.Milliseconds()})
-		}
-		a.printTable(t)
+		a.printAsked(r.Rows)
 	}
 	if c := r.TLS; c != nil && c.Subject+strings.Join(c.Names, "") != "" {
 		a.printf("\nSTARTTLS: %s, %s for %s, by %s, %s to %s\n", c.Version, c.Subject, strings.Join(c.Names, ", "), c.Issuer, c.NotBefore.Format(time.DateOnly), c.NotAfter.Format(time.DateOnly))
@@ -210,6 +206,37 @@ func (a *app) printScan(r *scan.Report) {
 	for _, s := range r.Advice {
 		a.printWrapped("  - ", s)
 	}
+}
+
+// ourSender is the sender of the probes that have one.
+func ourSender(r *scan.Report) string {
+	for _, row := range r.Rows {
+		if row.Sender != "<>" {
+			return row.Sender
+		}
+	}
+	return ""
+}
+
+// printAsked prints the questions. The first column is the connection.
+func (a *app) printAsked(rows []scan.Row) {
+	const others = 40 // what the other columns take of a line
+	width := 80
+	if w := terminalWidth(a.out); w > 0 {
+		width = max(w-others, 30)
+	}
+	t := a.table("", "recipient", "from", "answer", "ms")
+	t.SetColumnConfigs([]table.ColumnConfig{{Number: 5, Align: text.AlignRight}})
+	for _, row := range rows {
+		session, from := any(row.Session), "ours"
+		if row.Session == 0 { // it came to us
+			session, from = "", ""
+		} else if row.Sender == "<>" {
+			from = "<>"
+		}
+		t.AppendRow(table.Row{session, string(row.Shape), from, cut(shorter(row.Answer, row.Asked), width), row.Took.Milliseconds()})
+	}
+	a.printTable(t)
 }
 
 // printWrapped prints a sentence or two behind a mark, broken for a terminal.
@@ -232,4 +259,12 @@ func cut(s string, n int) string {
 		return string(r[:n-1]) + "…"
 	}
 	return s
+}
+
+// shorter is an answer without the address that the row is about.
+func shorter(answer, address string) string {
+	if address == "" {
+		return answer
+	}
+	return strings.ReplaceAll(answer, address, "…")
 }

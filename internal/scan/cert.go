@@ -31,6 +31,7 @@ func (s *scanner) certificate(ctx context.Context) {
 	if !s.f.caps.StartTLS {
 		return
 	}
+	broke := s.f.broke
 	var state *tls.ConnectionState
 	cfg := &tls.Config{
 		MinVersion: tls.VersionTLS10, // it is only looked at, and who offers no more is to be told
@@ -52,7 +53,7 @@ func (s *scanner) certificate(ctx context.Context) {
 		s.f.cert = &Certificate{Names: []string{}, Error: "STARTTLS is offered, and refused when it is asked for"}
 	}
 	s.ended(ctx, v, true)
-	s.f.broke = nil // a failure of TLS says nothing about recipients
+	s.f.broke = broke // a failure of TLS says nothing about recipients
 }
 
 // describe says what is in a certificate, for a host at a time.

@@ -214,6 +214,8 @@ func (f *facts) accepting() (Class, Health) {
 		return AcceptsThenBounces, Sick
 	case t.taken() && !t.lost:
 		return CatchAll, Sick
+	case t.answer.Class() == 5 && t.unclear():
+		return RefusesAfterData, Unclear
 	case t.answer.Class() == 5:
 		return RefusesAfterData, Sick
 	}

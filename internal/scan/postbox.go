@@ -27,7 +27,8 @@ type Notice struct {
 	Diagnostic string `json:"diagnostic,omitempty"`
 	Ours       bool   `json:"ours"` // it is about the message that was sent
 
-	null  bool     // its sender
+	null  bool // its sender
+	after time.Duration
 	text  string   // in lower case
 	about []string // recipients that it names
 	token bool

@@ -21,6 +21,8 @@ const (
 	ShapeLong       Shape = "long"
 	ShapePostmaster Shape = "the postmaster"
 	ShapeForeign    Shape = "somebody elsewhere"
+	ShapeMessage    Shape = "(the message)"     // in a Row: what was sent to one of them
+	ShapeNotice     Shape = "(what came of it)" // in a Row
 )
 
 // unknown says whether nobody can have an address of this shape.
@@ -87,6 +89,7 @@ type asked struct {
 	to      mail.Address
 	shape   Shape
 	null    bool // sender
+	from    string
 	session int
 	second  bool          // in the transaction of another
 	mail    smtp.Response // Code 0: no answer
@@ -94,6 +97,14 @@ type asked struct {
 	took    time.Duration // the answer to RCPT, or to MAIL where that was refused
 	result  result
 	retried bool // asked again after it had been deferred
+}
+
+// sender is the reverse-path as people write it.
+func (a *asked) sender() string {
+	if a.null {
+		return "<>"
+	}
+	return a.from
 }
 
 // judgeAnswer sets the result.

@@ -93,10 +93,10 @@ type Report struct {
 
 // Row is one question of the scan, for people.
 type Row struct {
-	Session int
+	Session int    // 0: this came to us
 	Asked   string // the recipient
 	Shape   Shape
-	Null    bool // the sender
+	Sender  string // "<>" is the null sender
 	Answer  string
 	Took    time.Duration
 }
@@ -354,10 +354,28 @@ func (s *scanner) report() Report {
 	s.f.host, s.f.before, s.f.others = r.Host, s.before, s.others
 	r.Class, r.OnRetry, r.Health = s.f.judge()
 	r.Advice = s.f.advice(r.Class, r.OnRetry)
-	for _, a := range append(append([]asked{}, s.f.asked...), s.f.extra()...) {
-		r.Rows = append(r.Rows, Row{a.session, a.to.String(), a.shape, a.null, sayResponse(a.answer()), a.took})
-	}
+	r.Rows = s.f.rows()
 	return r
+}
+
+// rows are the questions and, behind them, what became of the message.
+func (f *facts) rows() (rows []Row) {
+	for _, a := range append(append([]asked{}, f.asked...), f.extra()...) {
+		rows = append(rows, Row{a.session, a.to.String(), a.shape, a.sender(), sayResponse(a.answer()), a.took})
+	}
+	t := &f.sent
+	if !t.tried {
+		return rows
+	}
+	last := &t.answer
+	if last.Code == 0 && !t.lost {
+		last = &t.rcpt
+	}
+	rows = append(rows, Row{t.session, t.to.String(), ShapeMessage, t.from, sayResponse(last), t.took})
+	for i := range f.notices {
+		rows = append(rows, Row{Shape: ShapeNotice, Answer: f.notices[i].say(), Took: f.notices[i].after})
+	}
+	return rows
 }
 
 func portOf(addr string) string {

@@ -170,7 +170,7 @@ func TestShapes(t *testing.T) {
 	if len(shapes) != 6 {
 		t.Errorf("shapes: %v", shapes)
 	}
-	if r.Rows[0].Shape != ShapeLetters || !r.Rows[0].Null || r.Rows[2].Shape != ShapePostmaster || r.Rows[2].Null {
+	if r.Rows[0].Shape != ShapeLetters || r.Rows[0].Sender != "<>" || r.Rows[2].Shape != ShapePostmaster || r.Rows[2].Sender != "postmaster@scan.test" {
 		t.Errorf("order: %+v", r.Rows)
 	}
 }
@@ -195,6 +195,7 @@ func TestSend(t *testing.T) {
 		{name: "refused for its content", rules: []mailtest.Rule{rule("DOT", "", "550 5.7.1 Looks like spam")}, class: RefusesAfterData, says: "may be about the message"},
 		{name: "refused at DATA", rules: []mailtest.Rule{rule("DATA", "", "554 5.1.1 no such user")}, class: RefusesAfterData, says: "at DATA"},
 		{name: "put off, then taken", rules: []mailtest.Rule{{On: "DOT", Reply: "451 4.7.1 Greylisted", Times: 1}}, class: CatchAll, says: "no bounce came"},
+		{name: "the return path is put off at first", rules: []mailtest.Rule{{On: "MAIL", Match: regexp.MustCompile("back@"), Reply: "451 4.7.1 Greylisted", Times: 1}}, class: CatchAll, says: "no bounce came"},
 		{name: "put off for good", rules: []mailtest.Rule{rule("DOT", "", "451 4.7.1 Greylisted")}, class: AcceptsUnknown, says: "was put off"},
 		{name: "sender refused", rules: []mailtest.Rule{rule("MAIL", "back@", "550 5.7.1 not you")}, class: AcceptsUnknown, says: "could not be sent"},
 		{name: "lost after the dot", rules: []mailtest.Rule{{On: "DOT", Hangup: true}}, class: AcceptsUnknown, says: "broke before its answer"},

@@ -15,6 +15,9 @@ import (
 // sent is what became of the one message.
 type sent struct {
 	to       mail.Address
+	from     string
+	session  int
+	took     time.Duration // the last answer
 	tried    bool
 	rcpt     smtp.Response // the answer to RCPT, or to MAIL where that was refused
 	answer   smtp.Response // to DATA or to the message; Code 0: not reached, or lost
@@ -57,6 +60,11 @@ func (t *sent) put() bool {
 	return t.rcpt.Class() == 4
 }
 
+// unclear says that the words of a refusal may be about the message or about us, and not about the recipient.
+func (t *sent) unclear() bool {
+	return t.answer.Status.Subject == 7 || has(strings.ToLower(t.answer.Text()), "spam", "content", "virus", "blocked", "policy")
+}
+
 // deliver is one attempt.
 func (s *scanner) deliver(ctx context.Context, post *postbox) {
 	v := s.open(ctx, s.at)
@@ -66,6 +74,8 @@ func (s *scanner) deliver(ctx context.Context, post *postbox) {
 	t := &s.f.sent
 	t.tried, t.rcpt, t.answer, t.lost = v.err == nil, smtp.Response{}, smtp.Response{}, false
 	defer func() { s.ended(ctx, v, true) }()
+	t.from, t.session = s.ReturnPath.String(), s.sessions
+	defer func() { t.took = v.rec.took() }()
 	a := asked{to: t.to, shape: ShapeLetters, session: s.sessions}
 	v.ask(ctx, &a, mail.ReversePath{Address: s.ReturnPath})
 	if t.rcpt = *a.answer(); a.result != accepted {
@@ -139,11 +149,14 @@ func (s *scanner) await(ctx context.Context, post *postbox) {
 	for over := false; !over; {
 		select {
 		case n := <-post.came:
+			n.after = time.Since(began)
 			over = s.noted(n)
 		case <-up:
 			over = true
 			for len(post.came) > 0 { // what came in the same moment
-				s.noted(<-post.came)
+				n := <-post.came
+				n.after = time.Since(began)
+				s.noted(n)
 			}
 		}
 	}

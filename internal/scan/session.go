@@ -177,7 +177,7 @@ func (v *conversation) one(ctx context.Context, add func(*smtp.Batch)) smtp.Resp
 
 // ask asks for one recipient: in a transaction of his own, or as a further one of the transaction that is open.
 func (v *conversation) ask(ctx context.Context, a *asked, from mail.ReversePath) {
-	a.null = from.IsNull()
+	a.null, a.from = from.IsNull(), from.String()
 	if !a.second {
 		if v.used {
 			v.reset(ctx)

@@ -111,7 +111,7 @@ func (f *facts) afterData() string {
 		where = "at DATA"
 	}
 	text := "It accepts unknown recipients at RCPT, and refuses the message " + where + " (" + sayResponse(&t.answer) + "): nothing bounces, but each message has to be sent in full first, one unknown recipient refuses it for all, and whoever asks at RCPT (call-ahead) is told that everybody exists."
-	if t.answer.Status.Subject == 7 || has(strings.ToLower(t.answer.Text()), "spam", "content", "virus", "blocked", "policy") {
+	if t.unclear() {
 		text += " Its words may be about the message or about us, and not about the recipient: then this says nothing about him. Try again from another address or with another --return-path."
 	}
 	return text
