@@ -70,12 +70,8 @@ func (m *mta) postfixMilter() (Step, error) {
 	}
 	s := Step{Title: "Plug the milter in", File: "main.cf", Lines: []string{why, "smtpd_milters = { " + at + ", " + options + " }"}}
 	s.Text = "At the end of /etc/postfix/main.cf. If there are other milters in smtpd_milters, put them on this line behind Backstop's, with a comma between."
-	if inside(m.internal, "127.0.0.1") {
-		s.Lines = append(s.Lines, "# What local programs send leaves too, and is tagged and sealed.", "non_smtpd_milters = $smtpd_milters",
-			"# Postfix's own bounces pass Backstop as well: to people who never wrote they do not leave.", "internal_mail_filter_classes = bounce")
-	} else {
-		m.warn = append(m.warn, "[milter] internal does not have 127.0.0.1, so what local programs send is not given to Backstop (non_smtpd_milters): it would be judged as mail from outside.")
-	}
+	s.Lines = append(s.Lines, "# What local programs send leaves too, and is tagged and sealed.", "non_smtpd_milters = $smtpd_milters",
+		"# Postfix's own bounces pass Backstop as well: to people who never wrote they do not leave.", "internal_mail_filter_classes = bounce")
 	return s, nil
 }
 

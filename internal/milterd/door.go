@@ -42,7 +42,8 @@ type settings struct {
 // macros are those that are read here: who logged in, whether by TLS, and under which name the MTA logs the message.
 var macros = map[milter.Stage]string{
 	milter.StageHelo: "{tls_version}",
-	milter.StageMail: "i {auth_authen} {auth_type}",
+	milter.StageMail: "i {auth_authen} {auth_type} {mail_addr}",
+	milter.StageRcpt: "{rcpt_addr}",
 	milter.StageEOM:  "i",
 }
 
@@ -72,6 +73,11 @@ func (d *Door) Configure(cfg Config) {
 	d.cfg.Store(&settings{Config: cfg, wire: milter.Config{
 		NewHandler: d.handler, Actions: actions, Steps: steps, Macros: macros,
 		Timeout: cfg.Timeout, Progress: cfg.Progress, Panic: cfg.Panic,
+		Malformed: func(peer string, err error) {
+			if d.warned.due(0, time.Now()) {
+				cfg.Logger.Warn("a connection is closed", "door", "milter", "client", peer, "error", err.Error())
+			}
+		},
 	}})
 }
 

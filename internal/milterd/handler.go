@@ -25,9 +25,10 @@ type handler struct {
 	internal bool       // the client is one of us
 	refusal  mail.Reply // of the connection, said at MAIL
 
-	leaves bool   // the open transaction does
-	ours   bool   // or it has a recipient in a domain of ours
-	rcpts  []rcpt // of the open transaction, accepted
+	malformed mail.Reply // why its sender is no address; zero: he is one
+	leaves    bool       // the open transaction does
+	ours      bool       // or it has a recipient in a domain of ours
+	rcpts     []rcpt     // of the open transaction, accepted
 
 	// quiet is for a bounce that the MTA itself wrote, or a program on its host: refused, Postfix would try to make it again
 	// and again, and keep the mail that it answers. There is nobody to hear a refusal, so what is refused is thrown away.
@@ -72,7 +73,7 @@ func (h *handler) open(cfg *settings) {
 	addr := h.client.Addr.Unmap().WithZone("")
 	switch h.client.Family {
 	case '4', '6':
-		h.internal = cfg.Internal != nil && cfg.Internal(addr)
+		h.internal = h.itself() || cfg.Internal != nil && cfg.Internal(addr)
 	default: // the MTA's own host: a unix socket, or what Sendmail and Postfix say of their standard input
 		h.internal = h.client.Family == 'L' || h.client.Name == "localhost"
 		addr = netip.Addr{}
@@ -83,6 +84,9 @@ func (h *handler) open(cfg *settings) {
 		h.greet()
 	}
 }
+
+// itself says that the MTA hands over mail of its own host, as Postfix does for non_smtpd_milters: a client has a port.
+func (h *handler) itself() bool { return h.client.Port == 0 && h.client.Addr.IsLoopback() }
 
 // verified is the client's name as the MTA found and confirmed it in the DNS; "" where it has another word for none.
 func verified(c milter.Client) string {
@@ -106,11 +110,24 @@ func (h *handler) Helo(name string) milter.Response {
 }
 
 func (h *handler) greet() {
-	protocol := "ESMTP" // an MTA does not say which of the two greetings it was
+	h.refusal = h.no(h.s.Helo(h.helo.name, h.protocol(), h.helo.tls))
+}
+
+func (h *handler) protocol() string {
 	if h.helo.tls {
-		protocol = "ESMTPS"
+		return "ESMTPS"
 	}
-	h.refusal = h.no(h.s.Helo(h.helo.name, protocol, h.helo.tls))
+	return "ESMTP" // an MTA does not say which of the two greetings it was
+}
+
+// resolved is what the MTA makes of an address that is in no domain of ours, if it makes one of ours of it: of
+// user%ours, ours!user, "user@ours", or a plain name to which it adds its own domain.
+func (h *handler) resolved(macro string, given mail.Address) (mail.Address, bool) {
+	if h.known(given) {
+		return given, false
+	}
+	a, wrong := smtp.ParseRecipient(strings.Trim(h.conn.Macro(macro), "<>"))
+	return a, wrong.IsZero() && a.Domain() != "" && h.known(a)
 }
 
 // Mail begins a transaction, and a session too where the configuration is a new one.
@@ -120,16 +137,28 @@ func (h *handler) Mail(from string, args []string) (r milter.Response) {
 	if cfg := h.d.cfg.Load(); h.s == nil || cfg != h.cfg {
 		h.open(cfg)
 	}
-	if !h.refusal.IsZero() {
+	login := h.login()
+	switch {
+	case h.refusal.IsZero():
+	case login == "":
 		return refusal(h.refusal)
+	case h.helo.said: // who logs in may come from anywhere; the name was not told yet
+		h.s.Helo(h.helo.name, h.protocol(), h.helo.tls)
 	}
 	path, wrong := smtp.ParseSender(from)
-	if !wrong.IsZero() {
-		return refusal(wrong)
+	if path, ok := h.resolved("{mail_addr}", path.Address); ok {
+		return h.begin(mail.ReversePath{Address: path}, login, args)
 	}
-	login := h.login()
+	if h.malformed = wrong; !wrong.IsZero() {
+		return milter.Response{} // said to recipients of ours: what the MTA takes for its own domains is its business
+	}
+	return h.begin(path, login, args)
+}
+
+// begin opens the transaction.
+func (h *handler) begin(path mail.ReversePath, login string, args []string) milter.Response {
 	h.leaves = login != "" || h.internal
-	h.quiet = path.IsNull() && h.client.Port == 0 && h.client.Addr.IsLoopback() // as non_smtpd_milters has them
+	h.quiet = path.IsNull() && h.itself()
 	h.s.Login(login)
 	h.s.Outward(h.leaves)
 	return h.answer(h.s.Mail(path, smtp.ParseMailArgs(args)))
@@ -154,11 +183,19 @@ func (h *handler) Rcpt(to string, args []string) (r milter.Response) {
 		return refusal(h.fault())
 	}
 	addr, wrong := smtp.ParseRecipient(to)
+	if a, ok := h.resolved("{rcpt_addr}", addr); ok {
+		addr, wrong = a, mail.Reply{}
+	}
+	if wrong.IsZero() {
+		wrong = h.malformed
+	}
 	switch {
-	case !wrong.IsZero():
-		return refusal(wrong)
-	case len(h.rcpts) >= maxRcpts:
+	case len(h.rcpts)+len(h.unheard) >= maxRcpts:
 		return refusal(replyTooMany)
+	case !wrong.IsZero() && h.strict(to):
+		return refusal(wrong)
+	case !wrong.IsZero():
+		return milter.Response{}
 	}
 	v := h.s.Rcpt(addr, smtp.ParseRcptArgs(args))
 	switch {
@@ -170,6 +207,17 @@ func (h *handler) Rcpt(to string, args []string) (r milter.Response) {
 		return milter.Response{}
 	}
 	return h.answer(v)
+}
+
+// strict says that what is no address is refused to this recipient: his domain is ours, and does not only watch.
+func (h *handler) strict(to string) bool {
+	name, err := mail.FoldDomain(to[strings.LastIndexByte(to, '@')+1:])
+	e := h.cfg.Engine
+	if err != nil || e.Table == nil {
+		return false
+	}
+	d := e.Domains[e.Table.Find(name)]
+	return d != nil && d.Mode == evidence.Enforce
 }
 
 // known says that the recipient's domain is one of ours.
@@ -241,7 +289,7 @@ func (h *handler) Abort() {
 func (h *handler) forget() {
 	clear(h.rcpts)
 	h.rcpts, h.leaves, h.ours = h.rcpts[:0], false, false
-	h.quiet, h.unheard = false, nil
+	h.quiet, h.unheard, h.malformed = false, nil, mail.Reply{}
 }
 
 // Close ends the session.

@@ -33,10 +33,15 @@ func TestRules(t *testing.T) {
 		{name: "not configured", from: "ann@far.example", to: "nobody@hosted.example", log: "accept accepted"},
 		{name: "local name", from: "ann@far.example", to: "nobody", log: "accept accepted"},
 		{name: "postmaster", set: func(w *world) { w.cfg.Postmaster = addr(w.t, "root@example.org") }, from: "ann@far.example", to: "postmaster", log: "accept accepted"},
-		{name: "no sender", from: "a b@far.example", at: "mail",
+		{name: "no sender", from: "a b@far.example", to: "bob@example.org", at: "rcpt",
 			want: "501 5.1.7 not a mail address: the closing > is missing"},
-		{name: "no recipient", from: "ann@far.example", to: "bob@", at: "rcpt", want: "501 5.1.3 not a mail address: the domain is empty"},
-		{name: "null recipient", from: "ann@far.example", to: "", at: "rcpt", want: "501 5.1.3 A recipient is an address, not <>"},
+		{name: "no sender, to others", from: "a b@far.example", to: "bob@hosted.example"},
+		{name: "no sender, watched", set: func(w *world) { w.org.Mode = evidence.Watch }, from: "a b@far.example", to: "bob@example.org"},
+		{name: "no recipient", from: "ann@far.example", to: "a b@example.org", at: "rcpt", want: "501 5.1.3 not a mail address: the closing > is missing"},
+		{name: "no recipient of ours", from: "ann@far.example", to: "bob@"},
+		{name: "null recipient", from: "ann@far.example", to: ""},
+		{name: "dots", from: "a..b.@docomo.example", to: "bob@example.org", log: "accept accepted"},
+		{name: "a recipient with dots", from: "ann@far.example", to: "a..b@hosted.example", log: "accept accepted"},
 		{name: "routed", from: "ann@far.example", to: "bob%far.example@example.org", at: "rcpt",
 			want: "554 5.7.1 <bob%far.example@example.org>: Relay access denied: the local part names a way to another domain", log: "refuse relay-denied"},
 		{name: "forged", set: func(w *world) { w.org.Forged = true }, from: "bob@example.org", at: "mail",
@@ -114,6 +119,67 @@ func TestRefusalOfConnection(t *testing.T) {
 	m.greets(stranger)
 	if got := m.mail("ann@far.example"); got != "" {
 		t.Errorf("the next client: %q", got)
+	}
+}
+
+// TestRewritten: what the mail server makes of an address counts, where it makes one of ours of one that is not.
+func TestRewritten(t *testing.T) {
+	for given, made := range map[string]string{
+		"nobody%example.org": "nobody@example.org", "example.org!nobody": "nobody@example.org", "nobody": "nobody@example.org",
+		`"nobody@example.org"`: "nobody@example.org", "nobody%example.org@localhost": "nobody@example.org",
+	} {
+		w := newWorld(t)
+		w.org.Forged = true
+		m := w.open().from(stranger)
+		m.mail("ann@far.example")
+		m.Macros(milter.StageRcpt, "{rcpt_addr}", made)
+		if got := m.rcpt(given); got != "550 5.1.1 <nobody@example.org>: Recipient address rejected: User unknown" {
+			t.Errorf("recipient %s: %q", given, got)
+		}
+		m.Abort()
+		m.Macros(milter.StageMail, "{mail_addr}", made)
+		if got := m.mail(given); !strings.HasPrefix(got, "550 5.7.1 <nobody@example.org>: Sender address rejected") {
+			t.Errorf("sender %s: %q", given, got)
+		}
+	}
+	w := newWorld(t)
+	w.org.Guards.Tags = evidence.TagEnforce
+	m := w.open().from(stranger)
+	m.mail("")
+	m.Macros(milter.StageRcpt, "{rcpt_addr}", w.tagged("bob@example.org"))
+	given := strings.Replace(w.tagged("bob@example.org"), "@", "%", 1)
+	if got := m.rcpt(given); got != "" {
+		t.Fatal(got)
+	}
+	if got := strings.Join(changes(m.message(letter)), "\n"); !strings.Contains(got, "- <"+given+">") || !strings.Contains(got, "+ <bob@example.org>") {
+		t.Errorf("the recipient is not found again:\n%s", got)
+	}
+}
+
+// TestLoginFromAnywhere: what is held against a network is not held against who logs in from there.
+func TestLoginFromAnywhere(t *testing.T) {
+	w := newWorld(t)
+	w.org.Guards.Tags = evidence.TagSign
+	m := w.open().from(spammer)
+	m.Macros(milter.StageMail, "{auth_type}", "PLAIN", "{auth_authen}", "bob")
+	if got := strings.Join(changes(m.sends("bob@example.org", "ann@far.example", letter)), "\n"); !strings.Contains(got, "e <prvs=") {
+		t.Errorf("changed is\n%s", got)
+	}
+	if got := m.mail("bob@example.org"); !strings.HasPrefix(got, "554 5.7.1") {
+		t.Errorf("without a login: %q", got)
+	}
+}
+
+// TestOwnHost: what the mail server shows as its own host's is ours, whatever networks are.
+func TestOwnHost(t *testing.T) {
+	w := newWorld(t)
+	w.cfg.Internal = func(netip.Addr) bool { return false }
+	w.org.Forged = true
+	w.open()
+	for port, want := range map[uint16]string{0: "", 4000: "550 5.7.1 <bob@example.org>: Sender address rejected: not permitted from your network"} {
+		if got := w.from(milter.Client{Name: "localhost", Family: '4', Addr: loopback, Port: port}).mail("bob@example.org"); got != want {
+			t.Errorf("port %d: %q", port, got)
+		}
 	}
 }
 
