@@ -178,8 +178,12 @@ func (e *Engine) owner(name string) *Domain {
 	return nil
 }
 
-// meant finds the domain of ours that an address names as a way, though it stands in another or in none.
+// meant finds the domain of ours that an address names as a way, where an MTA would go it: the address has no domain
+// that is somebody's. Others have such signs in addresses of their own (lists, above all).
 func (e *Engine) meant(a mail.Address, find func(name string) *Domain) *Domain {
+	if strings.Contains(a.Domain(), ".") {
+		return nil
+	}
 	for _, way := range a.Ways() {
 		if d := find(way); d != nil {
 			return d

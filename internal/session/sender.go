@@ -33,9 +33,10 @@ func (s *Session) claim() (*Domain, evidence.Claim) {
 		return nil, c
 	}
 	d := s.e.owner(from.Domain())
-	if d == nil && s.c.Door.Beside() {
-		// The MTA makes a sender of ours of what names a way to us, and of a plain name, which strangers have none of.
-		if d = s.e.meant(from.Address, s.e.owner); d == nil && from.Domain() == "" {
+	if d == nil {
+		// A server behind, or beside, makes a sender of ours of what names a way to us, and of a plain name, which
+		// strangers have none of.
+		if d = s.e.meant(from.Address, s.e.owner); d == nil && from.Domain() == "" && !from.Address.Routed() {
 			d = s.e.guarded()
 		}
 	}
