@@ -20,6 +20,7 @@ type facts struct {
 	client             string   // from which address we asked
 	banner             string
 	ehlo               []string
+	said               string // all answers behind that of EHLO
 	caps               smtp.Capabilities
 	greeted            time.Duration // until the banner was there
 	broke              error         // of the first conversation that broke; nil: none did

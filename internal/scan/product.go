@@ -14,18 +14,21 @@ const (
 	idBackstop  = "backstop"
 )
 
-// known are the products with the words by which they are known, in lower case; the first that fits counts. Words of
-// the banner come before those of EHLO, and these before what they answer, which others have copied.
-var known = []struct {
+// signs are the words by which a product is known, in lower case.
+type signs struct {
 	product
-	banner []string
+	banner []string // behind the host's name, which may be any word; with a dot also in that
 	ehlo   []string // beginnings of lines
-	says   []string // in answers to MAIL and RCPT
-}{
+	says   []string // in other answers
+}
+
+// known are the products; the first that fits counts. Words of the banner come before those of EHLO, and these before
+// what they answer, which others have copied.
+var known = []signs{
 	{product{idBackstop, "Backstop"}, []string{"esmtp backstop"}, nil, nil},
-	{product{idMicrosoft, "Microsoft 365"}, []string{"protection.outlook.com", "mail.protection.", "outlook.com microsoft esmtp"}, nil, []string{"recipient address rejected: access denied. as("}},
-	{product{"google", "Google"}, []string{"mx.google.com", " gsmtp"}, nil, []string{"gsmtp"}},
-	{product{"filter", "a filtering service or appliance"}, []string{"barracuda", "pphosted", "mimecast", "messagelabs", "ironport", "fortimail", "sophos", "trendmicro", "antispamcloud", "hornetsecurity", "proxmox", "spamexperts"}, nil, nil},
+	{product{idMicrosoft, "Microsoft 365"}, []string{"protection.outlook.com", "outlook.com microsoft esmtp"}, nil, []string{"recipient address rejected: access denied. as("}},
+	{product{"google", "Google"}, []string{"mx.google.com", "gsmtp"}, nil, []string{"gsmtp"}},
+	{product{"filter", "a filtering service or appliance"}, []string{"barracuda", "pphosted.com", "mimecast.com", "messagelabs.com", "iphmx.com", "ppe-hosted.com", "ironport", "fortimail", "sophos", "trendmicro", "antispamcloud.com", "hornetsecurity.com", "proxmox", "spamexperts"}, nil, nil},
 	{product{"domino", "HCL Domino"}, []string{"domino"}, nil, []string{"not listed in domino directory", "not listed in public name"}},
 	{product{"mdaemon", "MDaemon"}, []string{"mdaemon"}, nil, nil},
 	{product{"hmailserver", "hMailServer"}, []string{"hmailserver"}, nil, []string{"550 unknown user"}},
@@ -50,30 +53,46 @@ var known = []struct {
 	{product{"sendmail", "Sendmail"}, nil, nil, []string{"... recipient ok", "... sender ok", "... user unknown"}},
 }
 
-// product says whose words these are; the zero value: nobody's that are known.
-func (f *facts) product() product {
-	banner := strings.ToLower(f.banner)
-	for _, k := range known {
-		if has(banner, k.banner...) {
-			return k.product
+// inBanner looks for the words of a banner, whose second word is the name of the host.
+func (k *signs) inBanner(banner string) bool {
+	fields := strings.Fields(strings.ToLower(banner))
+	rest := strings.Join(fields[min(2, len(fields)):], " ")
+	for _, w := range k.banner {
+		if strings.Contains(rest, w) || strings.Contains(w, ".") && strings.Contains(strings.Join(fields, " "), w) {
+			return true
 		}
 	}
-	for _, k := range known {
-		for _, line := range f.ehlo[min(len(f.ehlo), 1):] {
-			for _, w := range k.ehlo {
-				if len(line) > 4 && strings.HasPrefix(strings.ToLower(line[4:]), w) {
-					return k.product
-				}
+	return false
+}
+
+// inEhlo looks for the beginnings of lines behind the first, which greets.
+func (k *signs) inEhlo(lines []string) bool {
+	for _, line := range lines[min(len(lines), 1):] {
+		for _, w := range k.ehlo {
+			if len(line) > 4 && strings.HasPrefix(strings.ToLower(line[4:]), w) {
+				return true
 			}
 		}
 	}
-	var said strings.Builder
-	for i := range f.asked {
-		said.WriteString(strings.ToLower(sayResponse(&f.asked[i].mail) + "\n" + sayResponse(&f.asked[i].rcpt) + "\n"))
+	return false
+}
+
+// product says whose words these are; the zero value: nobody's that are known.
+func (f *facts) product() product {
+	for i := range known {
+		if known[i].inBanner(f.banner) {
+			return known[i].product
+		}
 	}
-	for _, k := range known {
-		if has(said.String(), k.says...) {
-			return k.product
+	for i := range known {
+		if known[i].inEhlo(f.ehlo) {
+			return known[i].product
+		}
+	}
+	said := strings.ToLower(f.said)
+	for i := range known {
+		if has(said, known[i].says...) {
+			return known[i].product
 		}
 	}
 	return product{}

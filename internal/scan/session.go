@@ -135,7 +135,11 @@ func (s *scanner) keep(v *conversation) {
 	if errors.As(err, &refused) { // that is an answer
 		err = nil
 	}
-	s.steps = append(s.steps, v.rec.steps(err)...)
+	steps := v.rec.steps(err)
+	for _, step := range steps[min(2, len(steps)):] {
+		s.f.said += step.Reply + "\n"
+	}
+	s.steps = append(s.steps, steps...)
 	if v.c != nil {
 		v.c.Close()
 	}

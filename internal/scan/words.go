@@ -240,6 +240,9 @@ func (f *facts) cure(class Class) []string {
 	} else {
 		with += "; the README has a configuration to begin with"
 	}
+	if p.id == idExchange {
+		return []string{text, with + ". It can ask this server who exists, on port 2525 alone."}
+	}
 	if class == RefusesAfterData || class == AcceptsUnknown || class == AcceptsThenBounces {
 		with += ". It needs a source that knows who exists (a list, a directory, a database): asking this server at RCPT does not tell"
 	}
