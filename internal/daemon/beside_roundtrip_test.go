@@ -49,6 +49,10 @@ dkim = [{ selector = "s1", key = %q }]
 	p.gate = startAt(t, text, p.clock.Now)
 	lines := pasted(t, p.gate, text, w)
 	for _, line := range more {
+		if line == breaksLines {
+			lines.MC = longLines.ReplaceAllString(lines.MC, "")
+			continue
+		}
 		if !strings.Contains(lines.Main, line+"\n") {
 			lines.Add(t, map[string]string{"postfix": "main.cf", "sendmail": "sendmail.mc"}[w.kind], line)
 		}
@@ -61,6 +65,11 @@ dkim = [{ selector = "s1", key = %q }]
 	})
 	return p
 }
+
+// breaksLines leaves out of Sendmail's lines those that let long ones be: Sendmail as it is.
+const breaksLines = "long lines are broken"
+
+var longLines = regexp.MustCompile(`(?m)^define\(.*_MAILER_LL.*dnl\n?`)
 
 // passageZone: of these two domains one is who he says when he comes from Outside.
 const passageZone = `
