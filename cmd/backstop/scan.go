@@ -76,6 +76,9 @@ func (a *app) runScan(ctx context.Context, target string, f *scanFlags) error {
 	}
 	defer dns.Close()
 	p.Resolver = dns
+	if p.Target.Host != "" && f.resolver == "" {
+		p.Resolver = hosts{dns}
+	}
 	if p.Send {
 		if p.Listener, err = net.Listen("tcp", f.listen); err != nil {
 			return hint("choose another HOST:PORT, or run it as root for ports below 1024", "--listen: %w", err)
@@ -173,6 +176,13 @@ func (f *scanFlags) dns() (*resolver.Resolver, error) {
 		c.Servers = []netip.AddrPort{addr}
 	}
 	return resolver.New(c)
+}
+
+// hosts finds the addresses of a server that was named as every program of this machine does, by /etc/hosts, too.
+type hosts struct{ *resolver.Resolver }
+
+func (hosts) LookupIPAddr(ctx context.Context, host string) ([]net.IPAddr, error) {
+	return net.DefaultResolver.LookupIPAddr(ctx, host)
 }
 
 // printScan prints the questions as a table, and what they come to.

@@ -41,6 +41,10 @@ func TestScan(t *testing.T) {
 			t.Errorf("too long for anybody: %s", line)
 		}
 	}
+	_, port, _ := net.SplitHostPort(m.Addr())
+	if code, out, stderr = run(t, "scan", "smtp://localhost:"+port, "--domain", "example.com", "--pause", "0s"); code != 0 || !strings.HasPrefix(out, "localhost:"+port+", asked for example.com") {
+		t.Errorf("exit %d\n%s%s", code, out, stderr)
+	}
 	m.Set(mailtest.Script{})
 	code, out, stderr = run(t, scanArgs(t, m.Addr(), "--json")...)
 	var r map[string]any

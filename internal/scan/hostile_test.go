@@ -265,3 +265,66 @@ func TestMessage(t *testing.T) {
 		}
 	}
 }
+
+// TestSenders: a server that answers by the sender, in the way of those that know bounces of their own mail by a tag, is
+// judged by what it says to the other one.
+func TestSenders(t *testing.T) {
+	for name, c := range map[string]struct {
+		null, ours func(line string) string // to RCPT
+		class      Class
+		says       string
+	}{
+		"knows its bounces": {refuseAll("550 5.7.1 This bounce answers mail we did not send"), healthy, RefusesAtRcpt, "(BATV)"},
+		"knows its bounces, in the words of an unknown user": {refuseAll("550 5.1.1 User unknown"), healthy, RefusesAtRcpt, "(BATV)"},
+		"knows its bounces, and accepts":                     {refuseAll("550 5.7.1 no bounce"), refuseAll("250 Ok"), AcceptsUnknown, "(BATV)"},
+		"wants a sender that it can verify":                  {healthy, refuseAll("550 5.7.1 Sender verify failed"), RefusesAtRcpt, "It refuses our sender"},
+		"defers bounces":                                     {refuseAll("451 4.7.1 later"), healthy, RefusesAtRcpt, "while the sender is still there"},
+		"refuses both, each in its words":                    {refuseAll("550 5.7.1 no bounce"), refuseAll("554 5.7.1 not you"), RefusesProbe, "so nothing can be said"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := plan(t, "192.0.2.25:25")
+				p.Dial = pipe(t, func(_ int, nc net.Conn) {
+					null := false
+					lines(nc, func(line string) (string, time.Duration) {
+						if strings.HasPrefix(line, "MAIL") {
+							null = strings.Contains(line, "<>")
+						}
+						switch {
+						case strings.HasPrefix(line, "RCPT") && strings.Contains(line, "@example.org"):
+							return refuseThem, 0
+						case strings.HasPrefix(line, "RCPT") && null:
+							return c.null(line), 0
+						case strings.HasPrefix(line, "RCPT"):
+							return c.ours(line), 0
+						}
+						return healthy(line), 0
+					})
+				})
+				if r := Run(t.Context(), p); r.Class != c.class || !strings.Contains(strings.Join(r.Advice, "\n"), c.says) {
+					t.Error(show(r))
+				}
+			})
+		})
+	}
+}
+
+func refuseAll(reply string) func(string) string { return func(string) string { return reply } }
+
+// TestTurnedAway: a server that lets us in three times only is judged by what it said until then.
+func TestTurnedAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := plan(t, "192.0.2.25:25")
+		p.Dial = pipe(t, func(n int, nc net.Conn) {
+			lines(nc, func(line string) (string, time.Duration) {
+				if n > 3 && line == "" {
+					return "421 4.7.0 Too many connections from you", 0
+				}
+				return healthy(line), 0
+			})
+		})
+		if r := Run(t.Context(), p); r.Class != RefusesAtRcpt || !strings.Contains(strings.Join(r.Advice, "\n"), "Not every conversation came to its end: at the banner, 421 4.7.0") {
+			t.Error(show(r))
+		}
+	})
+}

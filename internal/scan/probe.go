@@ -37,7 +37,7 @@ func localPart(s Shape) string {
 	case ShapeDigits:
 		return "k" + random("0123456789", 10) + random(letters, 12)
 	case ShapeTag:
-		return random(letters, 20) + "+" + random(letters, 4)
+		return "t" + random(letters, 19) + "+" + random(letters, 4)
 	case ShapeLong:
 		return random(letters, 12) + "-" + random(letters, 28) + "-" + random(letters, 16)
 	case ShapePostmaster:

@@ -99,7 +99,7 @@ var scripted = []struct {
 	{name: "greylists and accepts", rules: []mailtest.Rule{{On: "RCPT", Reply: "451 4.7.1 Greylisted", Times: 4}}, class: Greylists, retry: AcceptsUnknown, health: Sick, says: "accepts recipients who cannot exist"},
 	{name: "one recipient", users: []string{"postmaster"}, rules: []mailtest.Rule{rule("RCPT", `\+`, "452 4.5.3 One recipient at a time")}, class: RefusesAtRcpt, says: "does not take a second recipient"},
 	{name: "says goodbye in the middle", users: []string{"postmaster"}, rules: []mailtest.Rule{{On: "RCPT", Match: regexp.MustCompile("postmaster"), Reply: "421 4.7.0 enough", Hangup: true}}, class: RefusesAtRcpt, says: "It ends sessions early"},
-	{name: "closes after a refusal", users: []string{"postmaster"}, rules: []mailtest.Rule{{On: "RCPT", Match: regexp.MustCompile("<[a-oq-z]"), Reply: "550 5.1.1 User unknown", Hangup: true}}, class: RefusesAtRcpt, says: "Not every conversation came to its end"},
+	{name: "closes after a refusal", users: []string{"postmaster"}, rules: []mailtest.Rule{{On: "RCPT", Match: regexp.MustCompile("<([^p]|p[^o]|po[^s])"), Reply: "550 5.1.1 User unknown", Hangup: true}}, class: RefusesAtRcpt, says: "Not every conversation came to its end"},
 	{name: "takes tags for anybody", users: []string{"postmaster"}, rules: []mailtest.Rule{rule("RCPT", `\+`, "250 2.1.5 Ok")}, class: AcceptsUnknown, health: Sick, says: "tags seem to be taken for anybody"},
 	{name: "accepts from the null sender", users: []string{"postmaster"}, rules: []mailtest.Rule{rule("RCPT", `<(x|[a-z]+-)`, "250 2.1.5 Ok"), rule("RCPT", foreign, refuseThem)}, class: AcceptsUnknown, health: Sick, says: "goes by the sender"},
 }
