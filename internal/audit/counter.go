@@ -179,6 +179,9 @@ func (c *Counter) received(e *maillog.Event) {
 	}
 	if e.MTA == maillog.Exim && len(e.Other) > 0 && len(e.From) == 0 && e.Client == maillog.ClientSelf {
 		m.parent, m.class = c.key(e, e.Other), claimed
+		if m.flags&failed != 0 || c.queue.waiting[i] != nil { // its end came before its beginning
+			c.decide(i, e)
+		}
 	}
 	if e.MTA == maillog.Exchange && m.flags&outside != 0 {
 		maillog.Each(e.To, func(to []byte) { c.accepted(m, to) })

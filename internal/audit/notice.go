@@ -98,7 +98,7 @@ func (c *Counter) decide(i int32, e *maillog.Event) {
 	p := c.queue.find(m.parent)
 	switch {
 	case p > 0 && c.queue.slots[p].flags&failed != 0, p == 0:
-		m.class = ownBounce
+		c.becomes(m, e)
 		c.count(m, e)
 	case c.queue.slots[p].flags&deferred != 0:
 		m.class = ownNotice
@@ -107,6 +107,7 @@ func (c *Counter) decide(i int32, e *maillog.Event) {
 		m.class = foreign
 		m.flags |= byLocal
 	}
+	c.settle(i)
 }
 
 // delivered is that a message was handed on.
@@ -183,8 +184,11 @@ func (c *Counter) settle(i int32) {
 	if waiting == nil {
 		return
 	}
-	delete(c.queue.waiting, i)
 	m := &c.queue.slots[i]
+	if m.class == foreign {
+		return // it is counted when all is known
+	}
+	delete(c.queue.waiting, i)
 	if m.class != ownBounce {
 		return
 	}

@@ -88,6 +88,11 @@ type Report struct {
 
 // Report makes the report and ends the counting.
 func (c *Counter) Report() *Report {
+	for i := range c.queue.slots {
+		if m := &c.queue.slots[i]; m.class == claimed { // as long as what they are about is known
+			c.decide(int32(i), &maillog.Event{MTA: m.mta, At: c.last})
+		}
+	}
 	c.queue.end()
 	r := &Report{
 		Lines:  Lines{Used: c.lines[lineUsed], Nothing: c.lines[lineNothing], OtherPrograms: c.lines[lineElsewhere], NotUnderstood: c.lines[lineUnknown]},

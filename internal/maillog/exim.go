@@ -202,6 +202,10 @@ func eximGone(b []byte, e *Event) {
 		e.Kind = NotUnderstood
 		return
 	}
+	if n := len(to); e.Kind != Delivered && n > 0 && to[n-1] == ':' { // "** nobody@example.com: Unrouteable address"
+		e.To, e.Text = unbracket(to[:n-1]), rest
+		return
+	}
 	e.To = unbracket(to)
 	if len(rest) > 0 && rest[0] == '(' { // "=> /dev/null (alice@example.com) <…>": a pipe or a file has its user behind it
 		if i := bytes.IndexByte(rest, ')'); i > 0 {
