@@ -205,7 +205,11 @@ func (a *app) printScan(r *scan.Report) {
 		a.printAsked(r.Rows)
 	}
 	if c := r.TLS; c != nil && c.Subject+strings.Join(c.Names, "") != "" {
-		a.printf("\nSTARTTLS: %s, %s for %s, by %s, %s to %s\n", c.Version, c.Subject, strings.Join(c.Names, ", "), c.Issuer, c.NotBefore.Format(time.DateOnly), c.NotAfter.Format(time.DateOnly))
+		fits := "which is its host"
+		if !c.Fits {
+			fits = "which is not its host"
+		}
+		a.printf("\nSTARTTLS: %s; %s for %s, %s; by %s; %s to %s\n", c.Version, c.Subject, strings.Join(c.Names, ", "), fits, c.Issuer, c.NotBefore.Format(time.DateOnly), c.NotAfter.Format(time.DateOnly))
 	}
 	verdict := [...]string{"healthy", "not healthy", "could not tell"}[r.Health]
 	a.printf("\n%s", r.Class)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"net"
 	"os"
@@ -67,6 +68,15 @@ func TestScan(t *testing.T) {
 	}
 	m.Down()
 	if code, out, _ = run(t, scanArgs(t, m.Addr())...); code != 2 || !strings.Contains(out, "\nunreachable: could not tell\n\n  - mx.example.com cannot be reached at 127.0.0.1:") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+}
+
+// TestScanTLS: the certificate is shown, and whom it names.
+func TestScanTLS(t *testing.T) {
+	cert := mailtest.NewAuthority(t).Issue(t, "mx.example.com")
+	m := mailtest.NewMock(t, mailtest.Script{Users: []string{"postmaster"}, TLS: &tls.Config{Certificates: []tls.Certificate{cert}}})
+	if code, out, _ := run(t, scanArgs(t, m.Addr())...); code != 0 || !strings.Contains(out, "\nSTARTTLS: TLS 1.3; CN=") || !strings.Contains(out, " for mx.example.com, which is its host; by CN=test authority") {
 		t.Errorf("exit %d\n%s", code, out)
 	}
 }

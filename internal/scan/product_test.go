@@ -68,6 +68,9 @@ func TestAdvice(t *testing.T) {
 			if wrong && len(advice) < 2 || advice[0] == "" {
 				t.Errorf("%s, %s: %q", k.name, class, advice)
 			}
+			if k.id == idExchange && class == RefusesAfterData && !strings.Contains(strings.Join(advice, " "), "port 2525") {
+				t.Errorf("the hub of Exchange is not named: %q", advice)
+			}
 			if wrong && cures[k.id] != "" && class != OpenRelay && advice[1] != cures[k.id] {
 				t.Errorf("%s, %s: %q", k.name, class, advice[1])
 			}

@@ -26,9 +26,9 @@ type conversation struct {
 
 // find connects to the first host that greets, in the order of the MX records, and keeps its address.
 func (s *scanner) find(ctx context.Context) *conversation {
-	hosts, said, err := s.Target.hosts(ctx, s.Resolver)
-	if err != nil {
-		s.f.trouble = append(s.f.trouble, capital(err.Error())+".")
+	hosts, said := s.Target.hosts(ctx, s.Resolver)
+	if len(hosts) == 0 {
+		s.f.trouble = append(s.f.trouble, said)
 		return nil
 	}
 	s.f.lookup, s.f.mx = said, s.Target.Host == "" && said == ""
@@ -221,11 +221,4 @@ func literal(a net.Addr) string {
 		return "[IPv6:" + ip.String() + "]"
 	}
 	return "[" + ip.String() + "]"
-}
-
-func capital(s string) string {
-	if s == "" {
-		return s
-	}
-	return strings.ToUpper(s[:1]) + s[1:]
 }

@@ -114,32 +114,32 @@ const (
 	maxAddrs = 2 // addresses of each
 )
 
-// hosts are the servers to try, in order, and what is to be said of how they were found.
-func (t *Target) hosts(ctx context.Context, r Resolver) (hosts []string, said string, err error) {
+// hosts are the servers to try, in order, and what is to be said of how they were found; none: why there is none.
+func (t *Target) hosts(ctx context.Context, r Resolver) (hosts []string, said string) {
 	if t.Host != "" {
-		return []string{t.Host}, "", nil
+		return []string{t.Host}, ""
 	}
 	if strings.HasPrefix(t.Domain, "[") {
-		return []string{strings.TrimPrefix(strings.Trim(t.Domain, "[]"), "ipv6:")}, "", nil
+		return []string{strings.TrimPrefix(strings.Trim(t.Domain, "[]"), "ipv6:")}, ""
 	}
 	list, err := r.LookupMX(ctx, t.Domain)
 	var dns *net.DNSError
 	if err != nil && !(errors.As(err, &dns) && dns.IsNotFound) {
-		return nil, "", fmt.Errorf("the DNS could not say which servers take mail for %s (%s). Ask again later, or name a name server with --resolver", t.Domain, reason(err))
+		return nil, "The DNS could not say which servers take mail for " + t.Domain + " (" + reason(err) + "). Ask again later, or name a name server with --resolver."
 	}
 	for _, mx := range list {
 		if mx.Host == "." {
 			if len(list) == 1 {
-				return nil, "", fmt.Errorf("%s takes no mail at all: its MX record is the null MX (RFC 7505), so there is no server to examine", t.Domain)
+				return nil, t.Domain + " takes no mail at all: its MX record is the null MX (RFC 7505), so there is no server to examine."
 			}
 			continue
 		}
 		hosts = append(hosts, strings.TrimSuffix(mx.Host, "."))
 	}
 	if len(hosts) == 0 {
-		return []string{t.Domain}, t.Domain + " has no MX record, so its own address is asked (RFC 5321, 5.1).", nil
+		return []string{t.Domain}, t.Domain + " has no MX record, so its own address is asked (RFC 5321, 5.1)."
 	}
-	return hosts, "", nil
+	return hosts, ""
 }
 
 // places are the addresses of a host, IPv4 first: from more places it can be reached.
