@@ -157,9 +157,14 @@ func (f *facts) sofar() result {
 	return seen
 }
 
+// openRelay says that a stranger's mail for others is taken.
+func (f *facts) openRelay() bool {
+	return f.relay != nil && f.relay.result == accepted && !f.inside
+}
+
 // judge is the verdict.
 func (f *facts) judge() (class, onRetry Class, h Health) {
-	if f.relay != nil && f.relay.result == accepted && !f.inside {
+	if f.openRelay() {
 		return OpenRelay, "", Sick
 	}
 	class, h = f.decided()

@@ -184,7 +184,7 @@ func (s *scanner) examine(ctx context.Context, post *postbox) {
 	s.certificate(ctx)
 	s.relay(ctx)
 	s.otherPort(ctx)
-	if s.Send {
+	if s.Send && !s.f.openRelay() { // through one nothing is ever sent
 		s.send(ctx, post)
 	}
 }

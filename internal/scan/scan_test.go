@@ -224,6 +224,18 @@ func TestSend(t *testing.T) {
 	}
 }
 
+// TestNeverThroughARelay: with --send, too.
+func TestNeverThroughARelay(t *testing.T) {
+	m := mailtest.NewMock(t, mailtest.Script{})
+	p := sending(t, m.Addr())
+	p.Dial = dialOutside
+	if r := Run(t.Context(), p); r.Class != OpenRelay {
+		t.Error(show(r))
+	}
+	m.WaitIdle(t)
+	polite(t, m)
+}
+
 // sending is a plan with --send.
 func sending(t testing.TB, addr string) Plan {
 	p := plan(t, addr)
