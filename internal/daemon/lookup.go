@@ -23,6 +23,7 @@ type lookupAnswer struct {
 	Verdict string `json:"verdict,omitempty"`
 	Rule    string `json:"rule,omitempty"`
 	Reply   string `json:"reply,omitempty"`
+	Watched string `json:"watched,omitempty"` // watch mode: the rule that would have objected
 }
 
 // lookupQuery is one question: whether mail from this client and sender may go to this address.
@@ -60,6 +61,9 @@ func (d *Daemon) serveLookup(w http.ResponseWriter, r *http.Request) {
 	if !q.only {
 		v := d.decideLookup(r, &q)
 		a.Verdict, a.Rule, a.Reply = v.Effect.String(), v.Rule.String(), v.Reply.String()
+		if r, ok := v.Watched(); ok {
+			a.Watched = r.String()
+		}
 		if plain {
 			writeLine(w, v.Reply)
 			return
@@ -137,7 +141,7 @@ func parseLookup(form url.Values) (lookupQuery, error) {
 		switch strings.TrimSuffix(name, "64") {
 		case "address", "client", "helo", "from", "at", "no-ask":
 		default:
-			return q, &hinted{fmt.Errorf("unknown parameter %q", name), "known are address, client, helo, from, at and no-ask"}
+			return q, &hinted{fmt.Errorf("unknown parameter %q", name), "known are address, client, helo, from (each in base64 as address64 and so on), at and no-ask"}
 		}
 	}
 	texts := map[string]string{}

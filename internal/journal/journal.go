@@ -57,6 +57,7 @@ type Record struct {
 	Effect     Effect
 	ID         mail.ID
 	Door       evidence.Door
+	Leaves     bool // at a door through which mail goes both ways: it leaves
 	Stage      evidence.Stage
 	Client     netip.Addr
 	Helo       string // as the client gave it

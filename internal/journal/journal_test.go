@@ -70,6 +70,9 @@ func asSlog(t testing.TB, r *Record) string {
 	}
 	add("id", r.ID.String())
 	add("door", r.Door.String())
+	if r.Leaves {
+		add("leaves", true)
+	}
 	add("stage", r.Stage.String())
 	if r.Client.IsValid() {
 		add("client", r.Client.String())

@@ -82,6 +82,9 @@ func (e *encoder) json(r *Record) {
 		e.buf = append(append(append(e.buf, `,"id":"`...), r.ID[:]...), '"')
 	}
 	e.field(`,"door":`, r.Door.String())
+	if r.Leaves {
+		e.buf = append(e.buf, `,"leaves":true`...)
+	}
 	e.field(`,"stage":`, r.Stage.String())
 	if r.Client.IsValid() {
 		e.buf = append(e.buf, `,"client":"`...)

@@ -323,6 +323,10 @@ func TestExplainBeside(t *testing.T) {
 	for beside, rule := range map[bool]string{true: "accepted", false: "relay-denied"} {
 		w := newWorld(t)
 		w.cfg.Beside = beside
+		w.cfg.Milter, w.cfg.Internal = true, func(a netip.Addr) bool { return a == server }
+		if x := New(w.cfg).Explain(t.Context(), Question{Client: server, From: path(t, "bob@example.org"), To: []mail.Address{addr(t, "x@far.example")}}); beside && x.Rule != "accepted" {
+			t.Errorf("one of us: %+v", x)
+		}
 		x := New(w.cfg).Explain(t.Context(), Question{Client: stranger, From: path(t, "ann@far.example"), To: []mail.Address{addr(t, "x@other.example")}})
 		if x.Rule != rule {
 			t.Errorf("beside %v: %+v", beside, x)
@@ -368,6 +372,29 @@ func TestFieldNumbers(t *testing.T) {
 		"Authent\u0130cation-Results: mx.example.org; x\r\nAuthentication\x01-Results: mx.example.org; y\r\nAUTHENTICATION-Results: mx.example.org; dmarc=pass\r\n\r\nHello.\r\n"})
 	if want := []FieldEdit{{"AUTHENTICATION-Results", 1}}; !slices.Equal(c.Edits, want) {
 		t.Errorf("%v", c.Edits)
+	}
+}
+
+// TestCircular: a call-ahead that comes back by the MTA beside us is told so at once; all others are answered.
+func TestCircular(t *testing.T) {
+	for _, c := range []struct {
+		door       evidence.Door
+		helo, from string
+		rule       verdict.Rule
+	}{
+		{evidence.DoorMilter, "MX.example.org", "", verdict.RecipientUnverified},
+		{evidence.DoorPolicy, "mx.example.org", "", verdict.RecipientUnverified},
+		{evidence.DoorMilter, "mx.example.org", "ann@far.example", verdict.Accepted},
+		{evidence.DoorMilter, "client.example", "", verdict.Accepted},
+		{evidence.DoorSMTP, "mx.example.org", "", verdict.Accepted},
+	} {
+		w := newWorld(t)
+		s := w.from(stranger, c.door)
+		s.Helo(c.helo, "ESMTP", false)
+		s.Mail(path(t, c.from), smtp.MailParams{})
+		if v := s.Rcpt(addr(t, "bob@example.org"), smtp.RcptParams{}); v.Rule != c.rule {
+			t.Errorf("%+v: %v", c, v.Rule)
+		}
 	}
 }
 

@@ -201,7 +201,7 @@ func (s *Session) note(m *holding, v verdict.Verdict) {
 		s.remember(m)
 	}
 	b := &s.c.Bounce
-	if !b.Automatic {
+	if !b.Automatic || s.c.Leaves && b.Exempt != "" { // that is none of our leaving
 		return
 	}
 	if b.Redirected && s.e.Redirected != nil {

@@ -77,6 +77,9 @@ func (e *Engine) Explain(ctx context.Context, q Question) Explanation {
 	}
 	s := quiet.Begin(ctx, door, evidence.Client{Addr: q.Client, Helo: q.Helo, Protocol: "ESMTP"})
 	defer s.Close()
+	if e.Beside && e.Milter && e.listed(q.Client) {
+		q.Outbound = true // as the milter would take it
+	}
 	if s.c.Leaves = q.Outbound; q.Outbound {
 		s.c.NotListed = !e.listed(q.Client)
 	}

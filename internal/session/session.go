@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"backstop/internal/batv"
@@ -278,8 +279,19 @@ func (s *Session) askDirectory(r *recipient, q directory.Query) {
 		s.c.Directory = evidence.Directory{Standing: evidence.Exists, Source: "srs", Detail: "stands for " + s.c.Tag.Address.String()}
 		return
 	}
+	if s.circular() {
+		s.c.Directory = evidence.Directory{Standing: evidence.Unavailable, Source: "this mail server itself",
+			Detail: "the question is our own: the server that asks here is also asked from here who exists; name the one that has the mailboxes"}
+		return
+	}
 	q.Address, q.Subaddress = r.d.Route.Canonical(r.look), r.d.Route.Subaddress
 	s.c.Directory = s.e.Directory.Lookup(s.ctx, r.d.Chain, q)
+}
+
+// circular says that a question of our own came back: the MTA beside us is asked who exists, and asks us. Each would
+// wait for the other until one gave up.
+func (s *Session) circular() bool {
+	return s.c.Door.Beside() && s.c.FromGiven && s.c.From.IsNull() && s.e.Hostname != "" && strings.EqualFold(s.c.Client.Helo, s.e.Hostname)
 }
 
 // askDownstream hands the recipient to the downstream, and takes its answer for
@@ -395,7 +407,7 @@ func (s *Session) record(v verdict.Verdict, start time.Time) {
 	}
 	now := s.e.Now()
 	s.rec = journal.Record{
-		Time: now, Effect: journal.Effect(v.Effect.String()), ID: s.id, Door: s.c.Door, Stage: s.c.Stage,
+		Time: now, Effect: journal.Effect(v.Effect.String()), ID: s.id, Door: s.c.Door, Leaves: s.c.Leaves && s.c.Door == evidence.DoorMilter, Stage: s.c.Stage,
 		Client: s.c.Client.Addr, Helo: s.c.Client.Helo, From: s.c.From, FromGiven: s.c.FromGiven, To: s.c.To,
 		Rule: v.Rule.String(), Reply: v.Reply, Took: now.Sub(start), Mode: s.c.Mode,
 	}

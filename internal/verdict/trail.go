@@ -159,6 +159,9 @@ func nullSender(c *evidence.Case) string {
 
 func describeDirectory(c *evidence.Case) string {
 	d := c.Directory
+	if c.Door.Beside() && c.OurDomain != evidence.Yes {
+		return "not asked: the MTA knows its own users"
+	}
 	s := d.Standing.String()
 	if d.Standing == evidence.LeftToDownstream && c.Downstream.Outcome != evidence.OutcomeNotAsked {
 		s = choose(saysMissing(c.Downstream), "missing", s) + " (" + describeAnswer(c.Downstream) + ")"
