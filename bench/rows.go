@@ -29,6 +29,7 @@ var rows = []row{
 	{"beside", "Postfix and Sendmail with and without Backstop beside them", rowBeside},
 	{"doors", "our CPU for an answer at each of the doors beside an MTA", rowDoors},
 	{"crowd", "1,000 connections at once at each of milter, policy and socketmap, all of them working", rowCrowd},
+	{"audit", "a mail log of 1 GB read", rowAudit},
 	{"soak", "memory after a time of full load on milter, policy and socketmap", rowSoak},
 }
 

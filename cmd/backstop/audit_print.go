@@ -116,8 +116,8 @@ func (a *app) auditTotals(r *auditJSON) {
 	if r.Written == 0 && r.Left == 0 {
 		return
 	}
-	a.printf("of %s, %d went to own users, %d were refused by the server of the stranger, %d did not leave yet\n",
-		several(max(r.Written, r.Left), "bounce that was written", "bounces that were written"), r.OwnUsers, r.Refused, r.Waiting)
+	a.printf("bounces written: %d. To strangers %d, to own users %d, not taken by the stranger's server %d, not delivered within these logs %d\n",
+		max(r.Written, r.Left), r.Backscatter, r.OwnUsers, r.Refused, r.Waiting)
 }
 
 // auditDays draws how many there were each day, or in each week or month where there are many.

@@ -41,7 +41,7 @@ func TestSamples(t *testing.T) {
 	o := audit.Options{Domains: []string{"example.net"}}
 	want := map[string]string{}
 	for _, kind := range kept {
-		want[kind] = "written 9 left 8 strangers 6/6 own 2 refused 1 waiting 0 delays 1 relayed 1 headless 0 again 0 rcpt 4 data 1 rest 1 map[content:2 loop:1 over-quota:1 unknown-user:2]"
+		want[kind] = "written 9 left 8 strangers 6/6 own 2 refused 1 waiting 0 delays 1 relayed 1 headless 0 again 0 rcpt 4 data 1 rest 1 map[content:1 elsewhere:1 loop:1 over-quota:1 unknown-user:2]"
 	}
 	want["sendmail"] = strings.Replace(want["sendmail"], "rcpt 4 data 1", "rcpt 2 data 3", 1) // it does not say in answer to what
 	want["opensmtpd"] = strings.Replace(strings.Replace(want["opensmtpd"], "rcpt 4 data 1", "rcpt 2 data 3", 1),

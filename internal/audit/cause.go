@@ -17,15 +17,16 @@ const (
 	Content
 	Loop
 	TooLate
+	Elsewhere // somebody else's server refused it, as whoever forwards mail knows; found by the report alone
 	Other
 	numCauses
 )
 
-var causeNames = [numCauses]string{"not-said", "unknown-user", "over-quota", "content", "loop", "too-late", "other"}
+var causeNames = [numCauses]string{"not-said", "unknown-user", "over-quota", "content", "loop", "too-late", "elsewhere", "other"}
 
 var causeWords = [numCauses]string{
 	"not in this log", "unknown user at the store", "mailbox over quota", "content or policy, refused after it was accepted", "mail loop",
-	"not delivered in time", "other",
+	"not delivered in time", "refused by a server of others, to which it was forwarded or relayed", "other",
 }
 
 // String is its name in JSON.

@@ -373,6 +373,9 @@ func (c *Counter) host(e *maillog.Event) uint32 {
 	if len(e.Addr) > 0 && !bytes.Equal(e.Addr, e.Host) {
 		c.folded = append(append(append(c.folded, " ["...), e.Addr...), ']')
 	}
+	if len(e.Port) > 0 && string(e.Port) != "25" {
+		c.folded = append(append(c.folded, ':'), e.Port...)
+	}
 	return c.hosts.number(c.folded)
 }
 

@@ -115,6 +115,9 @@ func (c *Counter) Report() *Report {
 			r.Own = append(r.Own, name)
 		}
 	}
+	if r.OwnGiven {
+		r.Own = slices.Clone(c.options.Domains)
+	}
 	slices.Sort(r.Own)
 	c.sumUp(r, own)
 	r.Strangers, r.About = c.crowd.count(own)
@@ -160,6 +163,9 @@ func (c *Counter) sumUp(r *Report, own func(uint32) bool) {
 			r.AtData += s.n
 		default:
 			r.Remaining += s.n
+		}
+		if !ours && k.failed != 0 && (k.cause == UnknownUser || k.cause == OverQuota || k.cause == Content || k.cause == Other) {
+			k.cause = Elsewhere
 		}
 		g.add(k, s, ours)
 	}

@@ -77,7 +77,7 @@ func (r *Report) plugIn() []string {
 		steps = append(steps, fmt.Sprintf("let %s ask Backstop at RCPT: backstop setup %s --domain %s", most.Name, strings.ToLower(most.Name), domain))
 	}
 	if store != "" {
-		steps = append(steps, fmt.Sprintf("see whether the store itself says at RCPT who exists: backstop scan smtp://%s:25 --domain %s; if it does, it is the source: recipients = [\"callahead:smtp://%s:25\"]", store, domain, store))
+		steps = append(steps, fmt.Sprintf("see whether the store itself says at RCPT who exists: backstop scan smtp://%s --domain %s; if it does, it is the source: recipients = [\"callahead:smtp://%s\"]", store, domain, store))
 	} else {
 		steps = append(steps, "name who exists in [[domain]] "+domain+": recipients = a list, a directory server or a database (docs/sources.md)")
 	}
@@ -89,12 +89,20 @@ func (r *Report) rest(n int) string {
 	return fmt.Sprintf("%s would be written all the same (forwarded mail that others refused, mail that was never delivered, causes that the log does not have): let what leaves pass [outbound], which keeps bounces to people who never wrote (docs/outbound.md)", several(n, "bounce", "bounces"))
 }
 
-// address is that of a host: "store.example.com [10.0.0.5]" has 10.0.0.5.
+// address is that of a host, with its port: "store.example.com [10.0.0.5]:2525" has 10.0.0.5:2525.
 func address(host string) string {
+	a, port := host, ""
 	if i := strings.IndexByte(host, '['); i >= 0 {
-		return strings.TrimSuffix(host[i+1:], "]")
+		a, port, _ = strings.Cut(host[i+1:], "]")
+		if strings.Contains(a, ":") {
+			a = "[" + strings.TrimPrefix(a, "IPv6:") + "]"
+		}
+		a += port
 	}
-	return host
+	if i := strings.LastIndexByte(a, ':'); i < 0 || strings.HasSuffix(a, "]") {
+		a += ":25"
+	}
+	return a
 }
 
 func first(all []string, otherwise string) string {

@@ -97,6 +97,7 @@ type Event struct {
 	Peer     []byte // the client's address
 	Host     []byte // who was asked to take it: name or address; empty: nobody
 	Addr     []byte // its address
+	Port     []byte // and port, where the line has it
 	Via      []byte // by which transport or mailer
 	Local    bool   // by a program of this machine, into a mailbox or by LMTP
 	Dropped  bool   // and thrown away on purpose

@@ -228,7 +228,7 @@ func eximGone(b []byte, e *Event) {
 			e.Via, _ = word(value)
 		case 'H':
 			e.Host, _ = word(value)
-			e.Addr = lastBrackets(value)
+			e.Addr, e.Port = lastBrackets(value), portOf(value)
 		case 'F':
 			e.HasFrom, e.From = true, unbracket(trim(value))
 		case 'C':

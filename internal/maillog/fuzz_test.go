@@ -10,7 +10,7 @@ import (
 // check holds an event to what every event keeps: its octets are those of its line, or unquoted from it.
 func check(t *testing.T, line []byte, e *Event) {
 	t.Helper()
-	for _, f := range [][]byte{e.ID, e.Other, e.From, e.To, e.Accepted, e.Peer, e.Host, e.Addr, e.Via, e.DSN, e.Text} {
+	for _, f := range [][]byte{e.ID, e.Other, e.From, e.To, e.Accepted, e.Peer, e.Host, e.Addr, e.Port, e.Via, e.DSN, e.Text} {
 		if len(f) > 0 && e.MTA != Exchange && !bytes.Contains(line, f) {
 			t.Errorf("%q has what is not in %q", f, line)
 		}

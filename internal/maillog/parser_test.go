@@ -20,7 +20,7 @@ func render(e *Event) string {
 		name  string
 		value []byte
 	}{
-		{"id", e.ID}, {"other", e.Other}, {"to", e.To}, {"accepted", e.Accepted}, {"peer", e.Peer}, {"host", e.Host}, {"addr", e.Addr}, {"via", e.Via}, {"dsn", e.DSN}, {"text", e.Text},
+		{"id", e.ID}, {"other", e.Other}, {"to", e.To}, {"accepted", e.Accepted}, {"peer", e.Peer}, {"host", e.Host}, {"addr", e.Addr}, {"port", e.Port}, {"via", e.Via}, {"dsn", e.DSN}, {"text", e.Text},
 	} {
 		if len(f.value) > 0 {
 			s += " " + f.name + "=" + string(f.value)
@@ -73,11 +73,11 @@ var lines = []struct{ line, want string }{
 	{postfixAt + "local[1]: 4bXyz12345: to=<a@example.com>, relay=local, delay=1, dsn=2.0.0, status=sent (forwarded as 4bXyz12346)",
 		"passed id=4bXyz12345 other=4bXyz12346 to=a@example.com host=local via=local dsn=2.0.0 text=forwarded as 4bXyz12346 local"},
 	{postfixAt + "smtp-amavis/smtp[1]: 4bXyz12345: to=<a@example.com>, relay=127.0.0.1[127.0.0.1]:10024, delay=1, dsn=2.0.0, status=sent (250 2.0.0 from MTA(smtp:[127.0.0.1]:10025): 250 2.0.0 Ok: queued as 4bXyz12346)",
-		"delivered id=4bXyz12345 other=4bXyz12346 to=a@example.com host=127.0.0.1 addr=127.0.0.1 via=smtp dsn=2.0.0 text=250 2.0.0 from MTA(smtp:[127.0.0.1]:10025): 250 2.0.0 Ok: queued as 4bXyz12346"},
+		"delivered id=4bXyz12345 other=4bXyz12346 to=a@example.com host=127.0.0.1 addr=127.0.0.1 port=10024 via=smtp dsn=2.0.0 text=250 2.0.0 from MTA(smtp:[127.0.0.1]:10025): 250 2.0.0 Ok: queued as 4bXyz12346"},
 	{postfixAt + "discard[1]: 4bXyz12345: to=<a@example.com>, relay=none, delay=1, dsn=2.0.0, status=sent (example.com)",
 		"delivered id=4bXyz12345 to=a@example.com via=discard dsn=2.0.0 text=example.com dropped"},
 	{postfixAt + "smtp[1]: 4bXyz12345: to=<a@example.com", "? id=4bXyz12345"},
-	{postfixAt + "smtp[1]: 4bXyz12345: to=<probe@example.com>, relay=x[192.0.2.1]:25, dsn=5.1.1, status=undeliverable (no)", "nothing id=4bXyz12345 to=probe@example.com host=x addr=192.0.2.1 via=smtp dsn=5.1.1 text=no"},
+	{postfixAt + "smtp[1]: 4bXyz12345: to=<probe@example.com>, relay=x[192.0.2.1]:25, dsn=5.1.1, status=undeliverable (no)", "nothing id=4bXyz12345 to=probe@example.com host=x addr=192.0.2.1 port=25 via=smtp dsn=5.1.1 text=no"},
 	{postfixAt + "bounce[1]: 4bXyz12345: postmaster non-delivery notification: 4bXyz12346", "postmaster id=4bXyz12345 other=4bXyz12346"},
 	{postfixAt + "bounce[1]: 4bXyz12345: sender delivery status notification: 4bXyz12346", "success id=4bXyz12345 other=4bXyz12346"},
 	{postfixAt + "smtpd[1]: NOQUEUE: reject: RCPT from x[192.0.2.1]: 550 5.1.1 <no@example.com>: Recipient address rejected: User unknown in relay recipient table; from=<a@example.org> to=<no@example.com> proto=ESMTP helo=<x>", "refused to=no@example.com"},

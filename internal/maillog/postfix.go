@@ -164,7 +164,7 @@ func postfixWay(b []byte, e *Event) {
 		switch string(name) {
 		case "relay":
 			if string(value) != "none" {
-				e.Host, e.Addr = value, between(value, '[', ']')
+				e.Host, e.Addr, e.Port = value, between(value, '[', ']'), portOf(value)
 				if j := bytes.IndexByte(value, '['); j > 0 {
 					e.Host = value[:j]
 				}

@@ -142,3 +142,18 @@ func Private(a []byte) bool {
 	}
 	return false
 }
+
+// portOf returns the port behind an address in square brackets: "name [192.0.2.1]:25 …" has 25.
+func portOf(b []byte) []byte {
+	i := bytes.LastIndex(b, []byte("]:"))
+	if i < 0 {
+		return nil
+	}
+	port := b[i+2:]
+	for j, c := range port {
+		if !digit(c) {
+			return port[:j]
+		}
+	}
+	return port
+}
