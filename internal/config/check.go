@@ -39,7 +39,7 @@ func (c *Config) finish(d *decoder) {
 	c.checkOutbound(d)
 	c.checkSRS(d)
 	c.checkBlocklists(d)
-	if _, written := d.places["domain"]; !written {
+	if _, written := d.places["domain"]; !written && !d.top.misspelt("domain") {
 		d.problems = append(d.problems, Problem{d.name, 0, 0, "there is no [[domain]], so no mail would be accepted", "a domain is [[domain]] with name = \"example.com\" and relay = \"smtp://HOST\""})
 	}
 }
@@ -83,7 +83,9 @@ func (c *Config) resolve(d *decoder, t *domainDraft) {
 		if ref.named != "" {
 			s := d.sources[ref.named]
 			if s == nil {
-				d.unknownSource(ref)
+				if !d.top.misspelt("source") {
+					d.unknownSource(ref)
+				}
 				continue
 			}
 			s.used = true
@@ -93,7 +95,11 @@ func (c *Config) resolve(d *decoder, t *domainDraft) {
 		}
 		switch ref.Kind {
 		case SourceAnybody:
-			d.warn(ref.at, "this is what makes backscatter: unknown users are passed on to the relay", "%s accepts anybody", t.Name)
+			if c.delivers() {
+				d.warn(ref.at, "this is what makes backscatter: unknown users are passed on to the relay", "%s accepts anybody", t.Name)
+			} else {
+				d.warn(ref.at, "let the MTA refuse unknown users at RCPT by tables of its own, or name its list of users here; if it takes them and bounces, that is backscatter", "unknown users of %s are left to the MTA", t.Name)
+			}
 			if i+1 < len(t.refs) {
 				d.warn(t.refs[i+1].at, "put it before \"anybody\"", "%q is never asked", t.refs[i+1].Name)
 			}
@@ -120,7 +126,7 @@ func (c *Config) callahead(d *decoder, o Callahead, t *domainDraft, ref *sourceR
 	if o.Target.IsZero() {
 		o.Target = t.Relay
 	}
-	if o.Target.IsZero() && !t.relayed && len(c.SMTP.Listen) == 0 {
+	if o.Target.IsZero() && !t.relayed && !c.delivers() && !d.lost {
 		d.fail(t.section, `write relay = "smtp://HOST:PORT", or recipients = ["callahead:smtp://HOST:PORT"]`, "recipients: callahead asks the relay who exists, and %s has none", t.Name)
 	}
 	if ref.named == "" {
@@ -196,14 +202,26 @@ func loopback(hostport string) bool {
 // checkRelay wants a relay where mail is delivered, and finds one that is this gateway itself.
 func (c *Config) checkRelay(d *decoder, t *domainDraft) {
 	if !t.relayed {
-		if len(c.SMTP.Listen) > 0 {
-			d.fail(t.section, `write relay = "smtp://HOST:PORT"`, "[[domain]] has no relay")
+		if c.delivers() && !d.lost {
+			d.fail(t.section, c.noRelayHint(), "[[domain]] has no relay")
 		}
 		return
 	}
 	if c.isOwn(t.Relay) {
 		d.fail(t.relayAt, "name the server that has the mailboxes", "relay: %s is this gateway itself, so mail would go in circles", t.Relay)
 	}
+}
+
+// delivers says that mail is handed on from here; beside an MTA it is not.
+func (c *Config) delivers() bool { return len(c.SMTP.Listen) > 0 }
+
+// noRelayHint says what to write, also where it is an MTA that delivers.
+func (c *Config) noRelayHint() string {
+	beside := `name its door, such as [milter] with listen = "inet:127.0.0.1:8891"`
+	if c.Panel.Listen != (listen.Spec{}) {
+		beside += "; where it asks at [panel], as Exim does, write [smtp] with listen = []"
+	}
+	return `write relay = "smtp://HOST:PORT"; or, where an MTA on this machine delivers, ` + beside
 }
 
 func sameSocket(l listen.Spec, r route.Relay) bool {

@@ -226,7 +226,7 @@ func Parse(name string, data []byte) (*Config, error) {
 func decode(name, dir string, root *node) (*Config, error) {
 	c := &Config{}
 	d := &decoder{
-		name: name, dir: dir,
+		name: name, dir: dir, top: root,
 		names: map[string]claim{}, places: map[string]position{}, listened: map[string]position{},
 		sources: map[string]*namedSource{},
 	}

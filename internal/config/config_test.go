@@ -218,7 +218,7 @@ func TestFromFlagsRefuses(t *testing.T) {
 		{nil, []string{"a..b=h"}, "", "--relay: name: not a domain name: \"a..b\" has an empty label\n"},
 		{nil, []string{"a=h", "a=i"}, "", "--relay: name: a is a domain already\n"},
 		{nil, []string{"a=h:x"}, "", "--relay: relay: \"smtp://h:x\": \"x\" is not a port between 1 and 65535\n"},
-		{[]string{"25"}, []string{"a=h"}, "", "--listen: listen: \"25\" is not HOST:PORT, :PORT, unix:/PATH or systemd:NAME\n"},
+		{[]string{"25"}, []string{"a=h"}, "", "--listen: listen: \"25\" is not HOST:PORT, :PORT, unix:/PATH or systemd:NAME\nhint: write :25 for all addresses, or 127.0.0.1:25\n"},
 		{nil, []string{"a=h"}, "postgres://db/x", "--state: state on PostgreSQL is not part of this version yet\nhint: take it out for now; the rest of the file is checked all the same\n"},
 		{[]string{":2525"}, []string{"a=localhost:2525"}, "", "--relay: relay: smtp://localhost:2525 is this gateway itself, so mail would go in circles\nhint: name the server that has the mailboxes\n"},
 	}

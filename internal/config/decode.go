@@ -39,6 +39,7 @@ type decoder struct {
 	where    string // the section just now, as in messages: "[smtp]"
 	key      string // the key just now
 	root     []key
+	top      *node // the document
 	problems []Problem
 	warnings []Problem
 
@@ -50,6 +51,10 @@ type decoder struct {
 	listened map[string]position // sockets, to find one named twice
 	outbound *outboundDraft
 	srsAt    []position // of each of the domains of [srs]
+
+	// lost says that a key or section was misspelt, or the listener of a door: what is missing may be it, so nothing is
+	// said about that.
+	lost bool
 }
 
 func (d *decoder) fail(at position, hint, format string, args ...any) {
@@ -130,13 +135,24 @@ func (d *decoder) given(f *field, k *key) {
 
 func (d *decoder) absent(n *node, k *key) {
 	switch {
-	case k.required:
+	case k.required && !n.misspelt(k.name):
 		d.fail(n.at, "write "+k.name+" = "+k.example, "%s has no %s", d.where, k.name)
+	case k.required:
 	case k.set == nil:
 		d.table(&node{at: n.at}, heading(k), k.keys)
 	case k.def != "":
 		k.set(d, defaultValue(k))
 	}
+}
+
+// misspelt says whether a table has a key whose name is nearly this one.
+func (n *node) misspelt(name string) bool {
+	for _, f := range n.fields {
+		if f.name != name && nearest(f.name, []string{name}) != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // defaultValue reads a default the way the file's values are read, so that both pass the same check.
@@ -175,6 +191,7 @@ func (d *decoder) wrongSection(n *node, where string) {
 
 // unknown reports a key that no table has, with the likeliest reason.
 func (d *decoder) unknown(f field, keys []key) {
+	d.lost = true
 	what := "key"
 	if f.value.kind == kindTable || f.value.made == byArray {
 		what = "section"

@@ -48,52 +48,58 @@ func (m MapName) String() string { return mapNames[m] }
 // loopbackOnly are this machine's own addresses.
 const loopbackOnly = `["127.0.0.0/8", "::1"]`
 
-const listenDoc = "Where to listen: `HOST:PORT`, `unix:/PATH?mode=0660` or `systemd:NAME`."
+const listenDoc = "Where to listen: `HOST:PORT`, `unix:/PATH?mode=0660` or `systemd:NAME`; written as the MTA writes it (`inet:…`, `local:…`) too."
 
 func (m *Milter) keys(d *decoder) []key {
 	return []key{
-		{name: "listen", def: `""`, set: d.marked("milter.listen", door(&m.Listen, parseMilter)),
+		{name: "listen", def: `""`, set: d.marked("milter.listen", door(&m.Listen, "127.0.0.1:8891")),
 			doc: "Where to listen, as the MTA's own line has it: `inet:HOST:PORT` (or `inet:PORT@HOST`), `inet6:`, `unix:/PATH?mode=0660`, or `systemd:NAME`. `\"\"` is off."},
 		{name: "internal", def: loopbackOnly, set: networks(&m.Internal, "mail of strangers would be tagged and signed as yours"),
-			doc: "Networks of your own servers and users. Their mail, and that of whoever logs in at the MTA, leaves: it is tagged, sealed and signed, and its bounces are judged. All other mail comes in. A proxy before the MTA that hides its clients' addresses must not be among them."},
+			doc: "Networks of your own servers and users. Their mail, and that of whoever logs in at the MTA, leaves: it is tagged, sealed and signed, and its bounces are judged. All other mail comes in. A proxy before the MTA that hides its clients' addresses must not be among them. They are no outsiders at `[policy]` and `/api/v1/lookup` either, whether or not `[milter]` listens: what `forged` and `spf` refuse holds for others."},
 	}
 }
 
 func (p *Policy) keys(d *decoder) []key {
-	return []key{{name: "listen", def: `""`, set: d.marked("policy.listen", socket(&p.Listen)), doc: listenDoc + " `\"\"` is off."}}
+	return []key{{name: "listen", def: `""`, set: d.marked("policy.listen", door(&p.Listen, "127.0.0.1:10040")), doc: listenDoc + " `\"\"` is off."}}
 }
 
 func (s *Socketmap) keys(d *decoder) []key {
-	return []key{{name: "listen", def: `""`, set: d.marked("socketmap.listen", socket(&s.Listen)),
+	return []key{{name: "listen", def: `""`, set: d.marked("socketmap.listen", door(&s.Listen, "127.0.0.1:10041")),
 		doc: listenDoc + " The maps are `recipients` (who exists), `sign` (a sender with his tag) and `untag` (a recipient without it). `\"\"` is off."}}
 }
 
 func (t *TCPTable) keys(d *decoder) []key {
 	return []key{
-		{name: "listen", def: `""`, set: d.marked("tcp_table.listen", socket(&t.Listen)), doc: listenDoc + " `\"\"` is off."},
+		{name: "listen", def: `""`, set: d.marked("tcp_table.listen", door(&t.Listen, "127.0.0.1:10042")), doc: listenDoc + " `\"\"` is off."},
 		{name: "map", def: `"recipients"`, set: choice(&t.Map, mapNames...), doc: "Which of the maps of `[socketmap]` is asked: this protocol has no name for one."},
 	}
 }
 
-// door takes a listener as another protocol's people write it; "" is none.
-func door(dst *listen.Spec, parse func(string) (listen.Spec, error)) setter {
+// door takes the listener of a door beside an MTA; "" is none. The example is a usual address.
+func door(dst *listen.Spec, example string) setter {
+	parse := func(s string) (listen.Spec, error) { return parseDoor(s, example) }
 	return func(d *decoder, n *node) {
+		*dst = listen.Spec{}
 		if n.kind == kindText && n.text == "" {
-			*dst = listen.Spec{}
-		} else if s, ok := d.socketAs(n, parse); ok {
-			*dst = s
+			return
 		}
+		s, ok := d.socketAs(n, parse)
+		*dst, d.lost = s, d.lost || !ok
 	}
 }
 
-// parseMilter reads a socket as milters are named: inet:HOST:PORT, inet:PORT@HOST, inet6:…, unix:PATH or local:PATH.
-func parseMilter(s string) (listen.Spec, error) {
+// parseDoor reads a socket as milters are named, since whoever copies it from the MTA's configuration has it in that form:
+// inet:HOST:PORT, inet:PORT@HOST, inet6:…, unix:PATH or local:PATH.
+func parseDoor(s, example string) (listen.Spec, error) {
 	scheme, rest, _ := strings.Cut(s, ":")
 	switch scheme {
 	case "inet", "inet6":
 	case "local":
 		return listen.Parse("unix:" + rest)
 	default:
+		if _, err := strconv.ParseUint(s, 10, 16); err == nil {
+			return listen.Spec{}, hinted{fmt.Sprintf("%q names no host", s), "write 127.0.0.1:" + s}
+		}
 		return listen.Parse(s)
 	}
 	if port, host, ok := strings.Cut(rest, "@"); ok {
@@ -103,7 +109,7 @@ func parseMilter(s string) (listen.Spec, error) {
 	}
 	spec, err := listen.Parse(rest)
 	if err != nil {
-		return listen.Spec{}, hinted{fmt.Sprintf("%q is not inet:HOST:PORT, unix:/PATH or systemd:NAME", s), `write "inet:127.0.0.1:8891"`}
+		return listen.Spec{}, hinted{fmt.Sprintf("%q is not inet:HOST:PORT, unix:/PATH or systemd:NAME", s), `write "inet:` + example + `"`}
 	}
 	host, _, _ := net.SplitHostPort(spec.Address)
 	a, err := netip.ParseAddr(host)
@@ -137,6 +143,9 @@ func (c *Config) checkDoors(d *decoder) {
 			continue
 		}
 		any = true
+		if s := l.spec; s.Network == "unix" && s.Mode&0o022 == 0 {
+			d.warn(d.places[l.name+".listen"], "write ?mode=0666, in a folder that only the MTA may enter, or ?mode=0660 and put both into one group", "listen: only root and the user that backstop runs as may open %s, and Postfix is neither", s)
+		}
 		if s := l.spec; s.Network != "unix" && s.Network != "systemd" && !private(hostOf(s.Address)) {
 			d.warn(d.places[l.name+".listen"], "listen on 127.0.0.1, or keep strangers out by other means", "listen: nobody logs in at %s, so everybody who reaches it can ask who exists", s)
 		}

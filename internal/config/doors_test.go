@@ -9,7 +9,8 @@ import (
 
 const oneDomain = "[[domain]]\nname = \"example.com\"\nrelay = \"smtp://store.example.com\"\n"
 
-func TestMilterSockets(t *testing.T) {
+// TestSocketsAsTheMTAWritesThem: whoever copies a line need not know that ours has no inet: before it.
+func TestSocketsAsTheMTAWritesThem(t *testing.T) {
 	for text, want := range map[string]listen.Spec{
 		"inet:127.0.0.1:8891":         {Network: "tcp4", Address: "127.0.0.1:8891"},
 		"inet:8891@127.0.0.1":         {Network: "tcp4", Address: "127.0.0.1:8891"},
@@ -22,11 +23,19 @@ func TestMilterSockets(t *testing.T) {
 		"local:/run/m.sock?mode=0666": {Network: "unix", Address: "/run/m.sock", Mode: 0o666},
 		"systemd:milter":              {Network: "systemd", Address: "milter"},
 	} {
-		c, err := Parse("x.toml", []byte("[milter]\nlisten = \""+text+"\"\n"+oneDomain))
-		if err != nil {
-			t.Errorf("%s: %v", text, err)
-		} else if c.Milter.Listen != want {
-			t.Errorf("%s: is %#v, should be %#v", text, c.Milter.Listen, want)
+		for door, is := range map[string]func(*Config) listen.Spec{
+			"milter":    func(c *Config) listen.Spec { return c.Milter.Listen },
+			"policy":    func(c *Config) listen.Spec { return c.Policy.Listen },
+			"socketmap": func(c *Config) listen.Spec { return c.Socketmap.Listen },
+			"tcp_table": func(c *Config) listen.Spec { return c.TCPTable.Listen },
+			"panel":     func(c *Config) listen.Spec { return c.Panel.Listen },
+		} {
+			c, err := Parse("x.toml", []byte("["+door+"]\nlisten = \""+text+"\"\n"+oneDomain))
+			if err != nil {
+				t.Errorf("[%s] %s: %v", door, text, err)
+			} else if is(c) != want {
+				t.Errorf("[%s] %s: is %#v, should be %#v", door, text, is(c), want)
+			}
 		}
 	}
 }

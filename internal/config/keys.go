@@ -145,7 +145,7 @@ func (c *Cache) keys(d *decoder) []key {
 
 func (p *Panel) keys(d *decoder) []key {
 	return []key{
-		{name: "listen", def: `""`, set: d.marked("panel.listen", socket(&p.Listen)),
+		{name: "listen", def: `""`, set: d.marked("panel.listen", door(&p.Listen, "127.0.0.1:8025")),
 			doc: "Where to listen, as in `[smtp]`. `\"127.0.0.1:8025\"` is usual; there is no password yet, so keep it from strangers. `\"\"` is off."},
 		{name: "lookup_clients", def: loopbackOnly, set: networks(&p.LookupClients, "everybody can ask who exists"),
 			doc: "Networks that may ask `/api/v1/lookup` who exists: your MTA, your panel. Who comes by a unix socket may."},

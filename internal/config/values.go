@@ -218,17 +218,6 @@ func sockets(dst *[]listen.Spec) setter {
 	}
 }
 
-// socket takes one listener; "" is none.
-func socket(dst *listen.Spec) setter {
-	return func(d *decoder, n *node) {
-		if n.kind == kindText && n.text == "" {
-			*dst = listen.Spec{}
-		} else if s, ok := d.socket(n); ok {
-			*dst = s
-		}
-	}
-}
-
 func (d *decoder) socket(n *node) (listen.Spec, bool) { return d.socketAs(n, listen.Parse) }
 
 func (d *decoder) socketAs(n *node, parse func(string) (listen.Spec, error)) (listen.Spec, bool) {

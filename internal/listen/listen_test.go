@@ -57,6 +57,36 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+// TestAdvice: what other programs write before a socket, and what was left out, is told.
+func TestAdvice(t *testing.T) {
+	for in, want := range map[string]string{
+		"local:/tmp/p.sock": "write unix:/tmp/p.sock",
+		"/tmp/p.sock":       "write unix:/tmp/p.sock",
+		"inet:10.0.0.1:25":  "write it without inet: 10.0.0.1:25",
+		"inet6:25":          "write it without inet6: :25",
+		"25":                "write :25 for all addresses, or 127.0.0.1:25",
+		"127.0.0.1":         "put the port behind it: 127.0.0.1:PORT",
+		"::1":               "put an IPv6 address into brackets and the port behind it: [::1]:PORT",
+		"[::1]":             "put an IPv6 address into brackets and the port behind it: [::1]:PORT",
+		"nonsense":          "",
+	} {
+		_, err := Parse(in)
+		if h, ok := err.(interface{ Hint() string }); !ok || h.Hint() != want {
+			t.Errorf("%q: %v, want the advice %q", in, err, want)
+		}
+	}
+}
+
+// TestListenUnixWithoutFolder: the folder is ours to name and not ours to make, for it says who comes in.
+func TestListenUnixWithoutFolder(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "not there")
+	_, err := Listen("unix:" + folder + "/m.sock")
+	var advised interface{ Hint() string }
+	if !errors.Is(err, fs.ErrNotExist) || !errors.As(err, &advised) || !strings.Contains(advised.Hint(), "make the folder "+folder) {
+		t.Errorf("%v", err)
+	}
+}
+
 func longName(n int) string { return strings.Repeat("x", n) }
 
 func mustListen(t *testing.T, spec string) net.Listener {

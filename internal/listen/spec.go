@@ -41,14 +41,54 @@ func Parse(s string) (Spec, error) {
 		return Spec{Network: "systemd", Address: name}, nil
 	}
 	host, port, err := net.SplitHostPort(s)
-	if err != nil {
-		return Spec{}, fmt.Errorf("%q is not HOST:PORT, :PORT, unix:/PATH or systemd:NAME", s)
+	if scheme, _, ok := strings.Cut(s, ":"); err != nil || ok && schemes[scheme] {
+		return Spec{}, hinted{fmt.Errorf("%q is not HOST:PORT, :PORT, unix:/PATH or systemd:NAME", s), instead(s)}
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return Spec{}, fmt.Errorf("%q: %q is not a port between 0 and 65535", s, port)
+		return Spec{}, hinted{fmt.Errorf("%q: %q is not a port between 0 and 65535", s, port), "write the port as a number"}
 	}
 	return Spec{Network: family(host), Address: net.JoinHostPort(host, port)}, nil
 }
+
+// schemes are what other programs write before the address of a socket.
+var schemes = map[string]bool{"inet": true, "inet6": true, "local": true}
+
+// instead is what to write for something that is no listener, as far as it can be guessed.
+func instead(s string) string {
+	scheme, rest, _ := strings.Cut(s, ":")
+	switch {
+	case scheme == "local":
+		return "write unix:" + rest
+	case schemes[scheme]:
+		if _, err := strconv.ParseUint(rest, 10, 16); err == nil {
+			rest = ":" + rest
+		}
+		return "write it without " + scheme + ": " + rest
+	case filepath.IsAbs(s):
+		return "write unix:" + s
+	}
+	if _, err := strconv.ParseUint(s, 10, 16); err == nil {
+		return "write :" + s + " for all addresses, or 127.0.0.1:" + s
+	}
+	switch a, err := netip.ParseAddr(strings.Trim(s, "[]")); {
+	case err == nil && a.Is4():
+		return "put the port behind it: " + s + ":PORT"
+	case err == nil:
+		return "put an IPv6 address into brackets and the port behind it: [::1]:PORT"
+	}
+	return ""
+}
+
+// hinted is an error with advice.
+type hinted struct {
+	error
+	hint string
+}
+
+func (h hinted) Unwrap() error { return h.error }
+
+// Hint says what to do about it, "" where that cannot be said.
+func (h hinted) Hint() string { return h.hint }
 
 // family keeps 0.0.0.0 and [::] apart: on "tcp" both would be opened for IPv4
 // and IPv6 alike, and the second would find the port taken.
@@ -140,7 +180,7 @@ func (s Spec) listenUnix() (net.Listener, error) {
 	}
 	l, err := net.Listen("unix", s.Address)
 	if err != nil {
-		return nil, fmt.Errorf("cannot listen on %s: %w", s, reason(err))
+		return nil, hinted{fmt.Errorf("cannot listen on %s: %w", s, reason(err)), folderHint(s.Address, err)}
 	}
 	// Until here the umask holds, which is narrower on any sane system, so
 	// nobody can slip in who may not.
@@ -149,6 +189,20 @@ func (s Spec) listenUnix() (net.Listener, error) {
 		return nil, fmt.Errorf("cannot listen on %s: %w", s, err)
 	}
 	return l, nil
+}
+
+// folderHint says what to do about a folder in which no socket can be made.
+func folderHint(path string, err error) string {
+	folder := filepath.Dir(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "make the folder " + folder + ", and let the user that backstop runs as write there"
+	case errors.Is(err, fs.ErrPermission):
+		return "let the user that backstop runs as write to " + folder
+	case errors.Is(err, syscall.EROFS):
+		return "the systemd unit lets backstop write to its state folder alone: ReadWritePaths=" + folder + " adds this one, or a socket unit opens the socket (systemd:NAME)"
+	}
+	return ""
 }
 
 // removeStale removes a socket that a dead process left behind. Anything else
