@@ -364,6 +364,9 @@ func (c *Counter) blame(m *message, to []byte, e *maillog.Event) {
 	m.host = c.host(e)
 }
 
+// byLMTP stands behind the name of a host that was asked by LMTP and not by SMTP.
+const byLMTP = " (LMTP)"
+
 // host is the number of who was asked.
 func (c *Counter) host(e *maillog.Event) uint32 {
 	if len(e.Host) == 0 {
@@ -375,6 +378,9 @@ func (c *Counter) host(e *maillog.Event) uint32 {
 	}
 	if len(e.Port) > 0 && string(e.Port) != "25" {
 		c.folded = append(append(c.folded, ':'), e.Port...)
+	}
+	if e.MTA == maillog.Postfix && string(e.Via) == "lmtp" {
+		c.folded = append(c.folded, byLMTP...)
 	}
 	return c.hosts.number(c.folded)
 }

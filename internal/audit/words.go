@@ -54,7 +54,7 @@ func (r *Report) plugIn() []string {
 	store := ""
 	for _, h := range r.Hosts {
 		if h.Inner && h.Name != otherNames {
-			store = address(h.Name)
+			store = h.Name
 			break
 		}
 	}
@@ -76,7 +76,10 @@ func (r *Report) plugIn() []string {
 	default:
 		steps = append(steps, fmt.Sprintf("let %s ask Backstop at RCPT: backstop setup %s --domain %s", most.Name, strings.ToLower(most.Name), domain))
 	}
-	if store != "" {
+	if lmtp, ok := strings.CutSuffix(store, byLMTP); ok {
+		steps = append(steps, fmt.Sprintf("name the store in [[domain]] %s, and Backstop asks it who exists: relay = \"%s\", recipients = [\"callahead\"]", domain, lmtpURL(lmtp)))
+	} else if store != "" {
+		store = address(store)
 		steps = append(steps, fmt.Sprintf("see whether the store itself says at RCPT who exists: backstop scan smtp://%s --domain %s; if it does, it is the source: recipients = [\"callahead:smtp://%s\"]", store, domain, store))
 	} else {
 		steps = append(steps, "name who exists in [[domain]] "+domain+": recipients = a list, a directory server or a database (docs/sources.md)")
@@ -103,6 +106,15 @@ func address(host string) string {
 		a += ":25"
 	}
 	return a
+}
+
+// lmtpURL is a store as a relay: "mx1 [private/dovecot-lmtp]" is a socket in the queue of Postfix.
+func lmtpURL(host string) string {
+	a := address(host)
+	if strings.Contains(a, "/") {
+		return "lmtp+unix:///var/spool/postfix/" + strings.TrimSuffix(a, ":25")
+	}
+	return "lmtp://" + a
 }
 
 func first(all []string, otherwise string) string {
