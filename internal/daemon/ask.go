@@ -91,11 +91,11 @@ func (d *Daemon) Lookup(ctx context.Context, a mail.Address, o LookupOptions) (L
 	found, steps := d.directory.Trace(ctx, s.domains[r].Chain, directory.Query{
 		Address: r.Canonical(a), Subaddress: r.Subaddress, NoAsk: o.NoAsk, At: o.At,
 	})
-	res.Standing, res.Source, res.AgeS = found.Standing.String(), found.Source, found.Age.Seconds()
+	res.Standing, res.Source, res.AgeS = found.Standing.String(), found.Source, seconds(found.Age)
 	for _, f := range steps {
 		res.Trail = append(res.Trail, LookupStep{
-			Source: f.Source, Address: f.Address, Standing: f.Standing.String(), AgeS: f.Age.Seconds(),
-			Cached: f.Cached, Stale: f.Stale, Blind: f.Blind, Detail: f.Detail, MS: float64(f.Took.Microseconds()) / 1000,
+			Source: f.Source, Address: f.Address, Standing: f.Standing.String(), AgeS: seconds(f.Age),
+			Cached: f.Cached, Stale: f.Stale, Blind: f.Blind, Detail: f.Detail, MS: millis(f.Took),
 		})
 	}
 	// A list that does not name somebody leaves the word to the next source; as the

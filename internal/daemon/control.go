@@ -101,7 +101,9 @@ type failure struct {
 func writeJSON(w http.ResponseWriter, code int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	json.NewEncoder(w).Encode(v) // the client may be gone; there is nobody to tell
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false) // it is read by people too, and no browser takes it for HTML
+	e.Encode(v)            // the client may be gone; there is nobody to tell
 }
 
 // startWeb opens the listener of [panel]: metrics and health.
@@ -122,7 +124,7 @@ func (d *Daemon) openWeb(s *setup) (*webServer, error) {
 	if spec == (listen.Spec{}) {
 		return nil, nil
 	}
-	l, err := spec.Listen()
+	l, err := opens(doorPanel, spec)
 	if err != nil {
 		return nil, err
 	}

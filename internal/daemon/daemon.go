@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -160,7 +159,7 @@ func (d *Daemon) Start(_ context.Context) error {
 	}
 	d.watchBlocklists(s)
 	d.warn(s)
-	d.log.Info("started", "domains", len(s.cfg.Domains), "mode", s.cfg.Mode.String(), "listen", addresses(opened))
+	d.log.Info("started", "domains", len(s.cfg.Domains), "mode", s.cfg.Mode.String(), "listen", addresses(opened, d.web))
 	return nil
 }
 
@@ -193,7 +192,10 @@ func (d *Daemon) Reload(cfg *config.Config) error {
 		s.closeNew(old)
 		return err
 	}
+	var gone []string
+	var newWeb *webServer
 	if web != d.web {
+		gone, newWeb = addresses(nil, d.web), web
 		d.web.close()
 		d.setWeb(web)
 	}
@@ -203,24 +205,29 @@ func (d *Daemon) Reload(cfg *config.Config) error {
 	for _, l := range opened {
 		d.run(l)
 	}
-	keep := sockets(cfg)
-	d.sockets.Lock()
-	for w, l := range d.listeners {
-		if !slices.Contains(keep, w) {
-			l.l.Close()
-			delete(d.listeners, w)
-		}
-	}
-	d.sockets.Unlock()
+	gone = append(d.closeBut(sockets(cfg)), gone...)
 	d.retire(old, s)
 	d.watchBlocklists(s)
 	old.closeButPlugs(s) // what only the old configuration used
 	s.startCopies()
 	d.directory.Keep(allLives(cfg))
 	d.prune(s)
+	d.sayReloaded(addresses(opened, newWeb), gone)
 	d.sayUnchanged(old.cfg, cfg)
 	d.warn(s)
 	return nil
+}
+
+// sayReloaded tells that a new configuration holds, and which listeners came and went with it.
+func (d *Daemon) sayReloaded(opened, closed []string) {
+	var changes []any
+	if len(opened) > 0 {
+		changes = append(changes, "opened", opened)
+	}
+	if len(closed) > 0 {
+		changes = append(changes, "closed", closed)
+	}
+	d.log.Info("the configuration was reloaded", changes...)
 }
 
 // sayUnchanged tells which changes wait for a restart.

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
+	"syscall"
 
 	"backstop/internal/config"
 	"backstop/internal/evidence"
@@ -39,6 +41,7 @@ const (
 	doorPolicy    = "policy"
 	doorSocketmap = "socketmap"
 	doorTCPTable  = "tcp_table"
+	doorPanel     = "panel"
 )
 
 // sockets are those that a configuration wants, in its order.
@@ -144,7 +147,7 @@ func (d *Daemon) open(s *setup) ([]*listener, error) {
 		if d.listeners[w] != nil {
 			continue
 		}
-		l, err := w.spec.Listen()
+		l, err := opens(w.door, w.spec)
 		if err != nil {
 			closeAll(opened)
 			return nil, err
@@ -202,12 +205,64 @@ func closeAll(ls []*listener) {
 	}
 }
 
-func addresses(ls []*listener) []string {
+// closeBut closes all listeners but these, and says which they were.
+func (d *Daemon) closeBut(keep []wanted) []string {
+	var gone []*listener
+	d.sockets.Lock()
+	for w, l := range d.listeners {
+		if !slices.Contains(keep, w) {
+			l.l.Close()
+			delete(d.listeners, w)
+			gone = append(gone, l)
+		}
+	}
+	d.sockets.Unlock()
+	list := addresses(gone, nil)
+	slices.Sort(list)
+	return list
+}
+
+// addresses are where these listen, and the panel behind them.
+func addresses(ls []*listener, web *webServer) []string {
 	var a []string
 	for _, l := range ls {
 		a = append(a, l.l.Addr().String())
 	}
+	if web != nil {
+		a = append(a, web.l.Addr().String())
+	}
 	return a
+}
+
+// opens opens a socket of a door. The error says what to do about it there.
+func opens(door string, spec listen.Spec) (net.Listener, error) {
+	l, err := spec.Listen()
+	if err == nil {
+		return l, nil
+	}
+	var advised interface{ Hint() string }
+	if errors.As(err, &advised) && advised.Hint() != "" {
+		return nil, err
+	}
+	if advice := socketAdvice(door, err); advice != "" {
+		return nil, &hinted{err, advice}
+	}
+	return nil, err
+}
+
+// socketAdvice is what to do about a socket that cannot be had, "" where nothing can be said.
+func socketAdvice(door string, err error) string {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE) && door == doorSMTP:
+		return "another program has that port, mostly the mail server itself (`ss -ltnp` names it): move it, or name the gateway's own address in listen"
+	case errors.Is(err, syscall.EADDRINUSE):
+		return "another program has that port (`ss -ltnp` names it): write another one into listen of [" + door + "], and tell those who connect there"
+	case errors.Is(err, syscall.EACCES):
+		return "ports below 1024 want root or CAP_NET_BIND_SERVICE, which the systemd unit gives; or listen on another port"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return "`ip address` shows the addresses of this machine"
+	}
+	return ""
 }
 
 // doorConfig is what the SMTP door is told of a setup.

@@ -220,3 +220,6 @@ func (s *setup) probeDownstream(ctx context.Context, d *relay.Downstream, domain
 }
 
 func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// seconds has three decimals at most: more would only be noise.
+func seconds(d time.Duration) float64 { return float64(d.Milliseconds()) / 1000 }
