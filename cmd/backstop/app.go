@@ -32,11 +32,14 @@ func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "backstop",
 		Short: "An SMTP gateway that makes backscatter impossible",
-		Long: "Backstop stands in front of a mail server. Every recipient is decided inside the\n" +
-			"sender's own SMTP conversation, and mail is handed through to the server behind\n" +
-			"it: Backstop never owns a message, so it cannot bounce one.",
+		Long: "Backstop stands in front of a mail server, or beside one: as a gateway on port 25,\n" +
+			"or as a milter, policy service or map that Postfix, Sendmail and Exim ask. Every\n" +
+			"recipient is decided inside the sender's own SMTP conversation, and mail is handed\n" +
+			"through or left to the server: Backstop never owns a message, so it cannot bounce one.",
 		Example: "  backstop demo\n" +
 			"  backstop serve --listen :2525 --relay example.com=10.0.0.5:25\n" +
+			"  backstop setup postfix\n" +
+			"  backstop check --config ./backstop.toml\n" +
 			"  backstop explain --client 192.0.2.7 --from ann@example.org --to bob@example.com",
 		SilenceErrors: true,
 		SilenceUsage:  true,

@@ -200,7 +200,7 @@ func summary(cfg *config.Config) string {
 	for _, b := range []struct {
 		spec listen.Spec
 		name string
-	}{{cfg.Milter.Listen, "milter"}, {cfg.Policy.Listen, "policy service"}, {cfg.Socketmap.Listen, "socketmap"}, {cfg.TCPTable.Listen, "tcp_table"}} {
+	}{{cfg.Milter.Listen, "milter"}, {cfg.Policy.Listen, "policy service"}, {cfg.Socketmap.Listen, "socketmap"}, {cfg.TCPTable.Listen, "tcp_table"}, {cfg.Panel.Listen, "panel"}} {
 		if b.spec != (listen.Spec{}) {
 			listeners = append(listeners, fmt.Sprintf("%s as %s", b.spec, b.name))
 		}

@@ -85,7 +85,7 @@ func (a *app) runDaemon(ctx context.Context, load func() (*config.Config, error)
 		return err
 	}
 	if err := d.Start(context.WithoutCancel(ctx)); err != nil {
-		return portHint(err)
+		return err
 	}
 	notify(log, systemd.SdNotifyReady)
 	for {
@@ -101,27 +101,13 @@ func (a *app) runDaemon(ctx context.Context, load func() (*config.Config, error)
 	}
 }
 
-// portHint says what to do about a port that cannot be had.
-func portHint(err error) error {
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return hint("another program has that port, mostly the mail server itself (`ss -ltnp` names it): move it, or name the gateway's own address in listen", "%w", err)
-	case errors.Is(err, syscall.EACCES):
-		return hint("ports below 1024 want root or CAP_NET_BIND_SERVICE, which the systemd unit gives; or listen on another port", "%w", err)
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return hint("`ip address` shows the addresses of this machine", "%w", err)
-	}
-	return err
-}
-
 // reload reads the configuration again; a broken one leaves the old one running.
 func reload(d *daemon.Daemon, log *slog.Logger, load func() (*config.Config, error)) {
 	cfg, err := load()
 	if err == nil {
-		err = portHint(d.Reload(cfg))
+		err = d.Reload(cfg) // which says so in the log
 	}
 	if err == nil {
-		log.Info("the configuration was reloaded")
 		return
 	}
 	const sorry = "the configuration was not reloaded, the old one goes on"
