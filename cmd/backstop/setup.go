@@ -1,12 +1,17 @@
 package main
 
 import (
+	"net"
 	"net/netip"
+	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"backstop/internal/config"
 	"backstop/internal/guide"
+	"backstop/internal/listen"
 )
 
 // setupFlags are what `setup` is told besides the product.
@@ -58,11 +63,15 @@ func products() string {
 }
 
 func (a *app) runSetup(c *cobra.Command, product string, f *setupFlags) error {
-	p, err := a.place(f.domain, f.told)
+	p, err := a.besidePlace(product, f)
 	if err != nil {
 		return err
 	}
 	p.Door = f.door
+	if f.told {
+		p.Options = " --config " + shellWord(a.file)
+	}
+	p.Local = ownAddresses()
 	if p.Gateway = f.gateway; p.Gateway != "" {
 		if _, err := netip.ParseAddr(p.Gateway); err != nil {
 			return hint("--gateway takes the IP address at which the server sees Backstop", "%q is no IP address", p.Gateway)
@@ -80,4 +89,58 @@ func (a *app) runSetup(c *cobra.Command, product string, f *setupFlags) error {
 	}
 	a.printf("%s", g.Text())
 	return nil
+}
+
+// besidePlace is place for one product. A configuration that is wrong for want of a door beside an MTA alone is what
+// `setup` is there to complete, so it is taken as it will be with one.
+func (a *app) besidePlace(product string, f *setupFlags) (guide.Place, error) {
+	p, err := a.place(f.domain, f.told)
+	if err == nil || !slices.Contains(guide.Beside(), product) {
+		return p, err
+	}
+	cfg := doorless(a.file)
+	if cfg == nil {
+		return p, err
+	}
+	p.Config, p.Doorless = cfg, true
+	return p, nil
+}
+
+// doorless reads a configuration that is right but for the want of a door beside an MTA; nil: there is more that is wrong.
+// A door is put below its text in memory, and taken away again when all has been checked.
+func doorless(file string) *config.Config {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil
+	}
+	for _, door := range []string{"policy", "tcp_table"} { // the second where the file has the section of the first, with nothing in it
+		cfg, err := config.Parse(file, append(slices.Clone(text), "\n["+door+"]\nlisten = \"systemd:setup\"\n"...))
+		if err == nil {
+			cfg.Policy.Listen, cfg.TCPTable.Listen = listen.Spec{}, listen.Spec{}
+			return cfg
+		}
+	}
+	return nil
+}
+
+// ownAddresses are those of this machine.
+func ownAddresses() (own []netip.Addr) {
+	all, _ := net.InterfaceAddrs() // without them a circle is not foreseen
+	for _, a := range all {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			own = append(own, p.Addr().Unmap().WithZone(""))
+		}
+	}
+	return own
+}
+
+// shellWord is a file's name as the shell takes it.
+func shellWord(name string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+,:@%", r) || r > 0x7f
+	}
+	if name != "" && !strings.ContainsFunc(name, func(r rune) bool { return !plain(r) }) {
+		return name
+	}
+	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
 }

@@ -37,10 +37,10 @@ func (a *app) verify(ctx context.Context, g *guide.Guide, p *guide.Place, f *set
 		return err
 	}
 	v := verify.Plan{
-		Server: server, Doors: g.Doors, MTA: g.Name, Domain: p.Domain,
+		Server: server, Doors: g.Asks, Unix: g.Unix, MTA: g.Name, Domain: p.Domain, Options: p.Options,
 		Nobody: "x" + strings.ToLower(rand.Text()[:24]), // looks like a machine's, and 120 random bits are nobody's
 		Watch:  watched(p),
-		Count:  func(ctx context.Context) (verify.Counts, error) { return a.counts(ctx, f.state, g.Doors) },
+		Count:  func(ctx context.Context) (verify.Counts, error) { return a.counts(ctx, f.state, g.Asks) },
 	}
 	if v.Domain == "" {
 		v.Domain = g.Domains[0]
@@ -91,8 +91,19 @@ func watched(p *guide.Place) bool {
 	return false
 }
 
-// counters are the doors as the daemon counts them, by the section of the configuration.
-var counters = map[string]string{"milter": "milter", "policy": "policy", "socketmap": "socketmap", "tcp_table": "socketmap", "panel": "http"}
+// counted is the section of the configuration for a door as the daemon counts it; "": it is none at which an MTA
+// or a client of the gateway asks. The maps have one counter; doors says which of them is meant.
+func counted(by string, doors []string) string {
+	switch {
+	case by == "socketmap" && slices.Contains(doors, "tcp_table") && !slices.Contains(doors, "socketmap"):
+		return "tcp_table"
+	case by == "smtp", by == "milter", by == "policy", by == "socketmap":
+		return by
+	case by == "http":
+		return "panel"
+	}
+	return ""
+}
 
 // counts asks the running daemon how often its doors were asked.
 func (a *app) counts(ctx context.Context, state string, doors []string) (verify.Counts, error) {
@@ -104,15 +115,15 @@ func (a *app) counts(ctx context.Context, state string, doors []string) (verify.
 	if err := running.ask(ctx, http.MethodGet, "/status", nil, &st); err != nil {
 		return verify.Counts{}, err
 	}
-	var c verify.Counts
-	summed := map[string]bool{}
+	c := verify.Counts{Asked: map[string]uint64{}}
+	for by, n := range st.Doors {
+		if door := counted(by, doors); door != "" {
+			c.Asked[door] = n
+		}
+	}
 	for _, d := range doors {
 		if !slices.ContainsFunc(st.Listeners, func(l daemon.ListenerStatus) bool { return l.Door == d }) {
 			c.Closed = append(c.Closed, d)
-		}
-		if by := counters[d]; !summed[by] {
-			summed[by] = true
-			c.Asked += st.Doors[by]
 		}
 	}
 	for _, s := range st.Sources {
@@ -132,7 +143,11 @@ func (a *app) printVerified(g *guide.Guide, r *verify.Report) {
 		for line := range strings.Lines(s.Sent) {
 			a.printf("  -> %s\n", strings.TrimRight(line, "\n"))
 		}
-		for line := range strings.Lines(s.Reply) {
+		reply := slices.Collect(strings.Lines(s.Reply))
+		if n := len(reply); n > 2 && strings.HasPrefix(s.Sent, "EHLO ") { // what it can do is not asked here
+			reply = []string{reply[0], fmt.Sprintf("… (%d lines)", n-2), reply[n-1]}
+		}
+		for _, line := range reply {
 			a.printf("  <- %s\n", strings.TrimRight(line, "\n"))
 		}
 	}

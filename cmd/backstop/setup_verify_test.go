@@ -85,3 +85,33 @@ func TestServerAddress(t *testing.T) {
 		}
 	}
 }
+
+// TestSetupWithoutADoor: what `setup` is to tell is what the configuration lacks, so it need not be right by then.
+func TestSetupWithoutADoor(t *testing.T) {
+	const domain = "[[domain]]\nname = \"example.com\"\nrecipients = [\"anybody\"]\n"
+	for _, c := range []struct{ product, text, want, err string }{
+		{"postfix", "", "smtpd_milters = { inet:127.0.0.1:8891,", ""},
+		{"postfix", "[policy]\n", "     [milter]\n     listen = \"inet:127.0.0.1:8891\"\n", ""},
+		{"sendmail", "", "INPUT_MAIL_FILTER(`backstop', `S=inet:8891@127.0.0.1,", ""},
+		{"exim", "", "     [panel]\n     listen = \"127.0.0.1:8025\"\n\n     [smtp]\n     listen = []", ""},
+		{"exim", "[panel]\nlisten = \"127.0.0.1:8026\"\n", "1. Tell Backstop\n\n   In its configuration; then `backstop check --config FILE`, and restart it.\n\n     [smtp]\n     listen = []", ""},
+		{"exchange", "", "", "[[domain]] has no relay"},
+		{"postfix", "[smtp]\nlisten = [\":25\"]\n", "", "[[domain]] has no relay"},
+		{"postfix", "[milter]\nlisten = \"inet:8891\"\n", "", "names no host"},
+	} {
+		file := mailtest.WriteFile(t, t.TempDir(), "c.toml", "state = \"\"\nhostname = \"mx.example.com\"\n"+c.text+domain)
+		code, out, stderr := run(t, "setup", c.product, "--config", file)
+		out = strings.ReplaceAll(out, file, "FILE")
+		if (code == 0) != (c.err == "") || !strings.Contains(strings.ReplaceAll(out, "\n   FILE", " FILE"), c.want) || !strings.Contains(stderr, c.err) {
+			t.Errorf("%s %q: exit %d\n%s%s", c.product, c.text, code, out, stderr)
+		}
+	}
+}
+
+func TestShellWord(t *testing.T) {
+	for in, want := range map[string]string{"/etc/a-b_c.toml": "/etc/a-b_c.toml", "a b": "'a b'", "it's": `'it'\''s'`, "": "''", "$x": "'$x'"} {
+		if got := shellWord(in); got != want {
+			t.Errorf("%s: %s, want %s", in, got, want)
+		}
+	}
+}

@@ -20,8 +20,11 @@ func exim(m *mta) (Guide, error) {
 	if err != nil {
 		return Guide{}, err
 	}
-	if m.own != "" || !m.has("panel") && m.told == "" && len(m.smtp) > 0 {
-		m.config.WriteString("\n[smtp]\nlisten = []   # Exim has port 25\n")
+	if m.own != "" || m.doorless || !m.has("panel") && m.told == "" && len(m.smtp) > 0 {
+		if m.config.Len() > 0 {
+			m.config.WriteString("\n")
+		}
+		m.config.WriteString("[smtp]\nlisten = []   # Exim has port 25\n")
 		m.smtp = nil
 	}
 	g := Guide{Title: "Exim beside Backstop", About: aboutExim}

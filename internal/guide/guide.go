@@ -2,6 +2,7 @@ package guide
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -27,8 +28,12 @@ type Guide struct {
 
 	// Name is the product as people write it, of an MTA beside Backstop.
 	Name string `json:"-"`
+	// Asks are all doors at which such an MTA may be asking: those that the configuration has, or
+	// the one of Place.Door. Unix are those of them that are unix sockets.
+	Asks, Unix []string `json:"-"`
 
-	beside bool // of an MTA beside Backstop: what Backstop needs comes first
+	beside  bool   // of an MTA beside Backstop: what Backstop needs comes first
+	options string // of commands
 }
 
 // Step is one thing to do. Commands are to be typed as they are.
@@ -52,6 +57,10 @@ type Place struct {
 	Domain  string         // folded, a name or an alias; "": all that the configuration has
 	Gateway string         // the address of Backstop as the server sees it; "": it is not known, or the same machine
 	Door    string         // the one door to be used: milter, policy, socketmap, tcp_table or panel; "": as the configuration has them
+	Options string         // what the commands of the guide need besides, with a blank before it: " --config FILE"
+	// Doorless: Config lacks a door beside an MTA and says nothing of [smtp], so as it is it would be a gateway's.
+	Doorless bool
+	Local    []netip.Addr // the addresses of this machine, to find circles by
 }
 
 // Products are the servers for which there is a guide.
@@ -91,7 +100,7 @@ func For(product string, p Place) (Guide, error) {
 
 // finish fills in what every guide has.
 func (g *Guide) finish(product string, p *Place, domains []config.Domain) {
-	g.Product, g.Example, g.Gateway = product, p.Config == nil, p.Gateway
+	g.Product, g.Example, g.Gateway, g.options = product, p.Config == nil, p.Gateway, p.Options
 	for _, d := range domains {
 		g.Domains = append(g.Domains, d.Name)
 	}
@@ -102,13 +111,14 @@ type site struct {
 	domains []config.Domain
 	gateway string
 	own     string // hostname line of an example's configuration
+	options string // of commands
 }
 
 // exampleGateway stands for the gateway's address where that is not told.
 const exampleGateway = "192.0.2.25"
 
 func (p *Place) site(product string) (*site, error) {
-	s := &site{gateway: p.Gateway}
+	s := &site{gateway: p.Gateway, options: p.Options}
 	if s.gateway == "" {
 		s.gateway = exampleGateway
 	}
@@ -215,7 +225,7 @@ func (s *site) tests(port uint16, refusal string) []Step {
 		typed("Test by hand, from the gateway", "Nothing is sent: swaks stops after RCPT. The first answer must be "+refusal+
 			", the second 250. A 250 to both means that the server still takes everybody.", lines),
 		typed("Test with Backstop", "No line may say blind or down, and nobody of this name may exist.",
-			[]string{"backstop check --ask", "backstop lookup " + unknown + "@" + s.domains[0].Name}),
+			[]string{"backstop check --ask" + s.options, "backstop lookup " + unknown + "@" + s.domains[0].Name + s.options}),
 	}
 }
 

@@ -9,9 +9,7 @@ import (
 	"time"
 
 	"backstop/internal/config"
-	"backstop/internal/evidence"
 	"backstop/internal/listen"
-	"backstop/internal/route"
 )
 
 // doors are where an MTA beside Backstop can ask, as the configuration has them.
@@ -52,19 +50,27 @@ type mta struct {
 	told   string   // --gateway: Backstop's address on another machine; "": this machine
 	door   string   // --door
 	use    []string // the doors that the lines plug into
+	asks   []string // the doors at which it may be asking
 	config strings.Builder
 	warn   []string
+
+	doorless bool         // Place.Doorless
+	local    []netip.Addr // Place.Local
+	hostname string       // of the configuration
 }
 
 // forMTA makes the guide of an MTA.
 func (p *Place) forMTA(product string, makes func(*mta) (Guide, error)) (Guide, error) {
-	m := &mta{doors: doorsOf(p.Config), told: p.Gateway, door: p.Door}
+	m := &mta{doors: doorsOf(p.Config), told: p.Gateway, door: p.Door, doorless: p.Doorless, local: p.Local}
+	m.options = p.Options
 	if p.Config == nil {
 		if err := p.example(&m.site, "store"); err != nil {
 			return Guide{}, err
 		}
 	} else if err := p.find(&m.site); err != nil {
 		return Guide{}, err
+	} else {
+		m.hostname = p.Config.Hostname
 	}
 	g, err := makes(m)
 	if err != nil {
@@ -72,6 +78,8 @@ func (p *Place) forMTA(product string, makes func(*mta) (Guide, error)) (Guide, 
 	}
 	m.warnOfCircles()
 	m.warnOfPorts()
+	m.warnOfOthers()
+	g.Asks, g.Unix = m.asks, slices.DeleteFunc(slices.Clone(m.asks), func(d string) bool { return m.listen[d].Network != "unix" })
 	g.beside, g.Name, g.Doors, g.Warnings = true, m.name, m.use, m.warn
 	g.Config = m.config.String()
 	if p.Config == nil {
@@ -104,6 +112,15 @@ func (m *mta) choose(can ...string) error {
 	if m.use == nil {
 		m.use = can[:1]
 	}
+	for _, d := range can {
+		if m.door == "" && m.has(d) {
+			m.asks = append(m.asks, d)
+		}
+	}
+	if m.asks == nil {
+		m.asks = m.use
+	}
+	m.use, m.asks = slices.Clone(m.use), slices.Clone(m.asks)
 	return nil
 }
 
@@ -133,7 +150,7 @@ func (m *mta) reach(door string) (peer, error) {
 		if m.told != "" {
 			return peer{}, &hinted{fmt.Sprintf("[%s] listens on a unix socket, which %s on another machine cannot reach", door, m.name), "leave --gateway out, or let it listen on " + here.hostPort()}
 		}
-		m.warn = append(m.warn, fmt.Sprintf("The user %s must be able to open the socket of [%s]: by ?mode=0666, or by ?mode=0660 and a group in which both are.", m.user, door))
+		m.warnOfSocket(door, spec)
 		return peer{path: spec.Address}, nil
 	}
 	return m.reachTCP(door, spec, here)
@@ -178,6 +195,9 @@ func (m *mta) section(door string, at peer) {
 		m.config.WriteString("\n")
 	}
 	fmt.Fprintf(&m.config, "[%s]\nlisten = %q\n", door, spec)
+	if door == "milter" {
+		m.config.WriteString("internal = [\"127.0.0.0/8\", \"::1\"]   # whose mail leaves: add your networks\n")
+	}
 	if door == "panel" && m.told != "" {
 		fmt.Fprintf(&m.config, "lookup_clients = [%q]   # the address of %s\n", exampleMTA, m.name)
 	}
@@ -236,55 +256,11 @@ func (m *mta) patience() time.Duration {
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%ds", int(d.Seconds())) }
 
-// tags says whether any of the domains tags its senders, and whether strangers who claim such a domain are refused.
-func (m *mta) tags() (any, guarded bool) {
-	guarded = true
-	for i := range m.domains {
-		if d := &m.domains[i]; d.Guards.Tags != evidence.TagOff {
-			any, guarded = true, guarded && d.Forged
-		}
-	}
-	return any, guarded
-}
-
 // signs says that a domain signs its mail (DKIM).
 func (m *mta) signs() bool {
 	return slices.ContainsFunc(m.domains, func(d config.Domain) bool {
 		return slices.ContainsFunc(d.DKIM, func(k config.DKIMKey) bool { return k.Sign })
 	})
-}
-
-// warnOfCircles finds domains whose recipients are asked of this very MTA: each would wait for the other.
-func (m *mta) warnOfCircles() {
-	for i := range m.domains {
-		d := &m.domains[i]
-		asked := make([]route.Relay, 0, 1)
-		for j := range d.Sources {
-			if d.Sources[j].Kind == config.SourceCallahead {
-				asked = append(asked, d.Sources[j].Callahead.Target)
-			}
-		}
-		for _, r := range asked {
-			if r.Scheme == route.SMTP && r.Port == 25 && loopbackName(r.Host) && m.told == "" {
-				m.warn = append(m.warn, fmt.Sprintf("%s asks %s who exists. If that is this %s, each asks the other and mail is deferred: "+
-					"name a source that knows the users itself, such as list:FILE or the server behind.", d.Name, r.String(), m.name))
-			}
-		}
-	}
-}
-
-// warnOfPorts finds a front of ours where the MTA has its own. Without a door beside it the front is
-// the default, which such a door takes away; [panel] does not.
-func (m *mta) warnOfPorts() {
-	if !m.has("milter") && !m.has("policy") && !m.has("socketmap") && !m.has("tcp_table") && !(m.uses("panel") && m.has("panel")) {
-		return
-	}
-	for _, s := range m.smtp {
-		_, port, _ := net.SplitHostPort(s.Address)
-		if port == "25" && m.told == "" {
-			m.warn = append(m.warn, fmt.Sprintf("[smtp] listens on %s, and so does %s, probably: with listen = [] Backstop leaves port 25 to it.", s, m.name))
-		}
-	}
 }
 
 // verify is the test at the end.
@@ -293,5 +269,5 @@ func (m *mta) verify(product string) []Step {
 	if m.uses("policy") || m.uses("panel") {
 		text += " Name the server as strangers reach it: who comes through 127.0.0.1 is taken for one of its own, and passes before Backstop is asked."
 	}
-	return []Step{typed("Test it", text, []string{"backstop setup " + product + " --verify mx." + m.domains[0].Name})}
+	return []Step{typed("Test it", text, []string{"backstop setup " + product + " --verify mx." + m.domains[0].Name + m.options})}
 }

@@ -2,6 +2,7 @@ package guide
 
 import (
 	"errors"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -46,10 +47,22 @@ func TestPostfixLines(t *testing.T) {
 		doors, want                           []string
 		config, warning                       string
 	}{
-		{name: "nothing yet", doors: []string{"milter"}, config: "[milter]\nlisten = \"inet:127.0.0.1:8891\"\n", want: []string{
+		{name: "nothing yet", doors: []string{"milter"}, config: "[milter]\nlisten = \"inet:127.0.0.1:8891\"\ninternal = [\"127.0.0.0/8\", \"::1\"]   # whose mail leaves: add your networks\n", want: []string{
 			"smtpd_milters = { inet:127.0.0.1:8891, default_action=tempfail }", "non_smtpd_milters = $smtpd_milters", "internal_mail_filter_classes = bounce"}},
 		{name: "milter alone does everything", sections: "[milter]\nlisten = \"inet:127.0.0.1:9000\"\n[policy]\nlisten = \"127.0.0.1:9001\"\n", domain: "batv = \"sign\"\n",
-			doors: []string{"milter"}, want: []string{"smtpd_milters = { inet:127.0.0.1:9000, default_action=tempfail }", "non_smtpd_milters = $smtpd_milters", "internal_mail_filter_classes = bounce"}},
+			doors: []string{"milter"}, warning: "add [socketmap] and run this again", want: []string{"smtpd_milters = { inet:127.0.0.1:9000, default_action=tempfail }", "non_smtpd_milters = $smtpd_milters", "internal_mail_filter_classes = bounce"}},
+		{name: "milter and tags, past Postfix's own lists", sections: "[milter]\nlisten = \"inet:127.0.0.1:9000\"\n[socketmap]\nlisten = \"127.0.0.1:10041\"\n", domain: "batv = \"sign\"\n",
+			doors: []string{"milter", "socketmap"}, want: []string{"smtpd_milters = { inet:127.0.0.1:9000, default_action=tempfail }", "non_smtpd_milters = $smtpd_milters", "internal_mail_filter_classes = bounce",
+				"recipient_canonical_maps = socketmap:inet:127.0.0.1:10041:untag", "recipient_canonical_classes = envelope_recipient"}},
+		{name: "the milter alone, and tags", sections: "[milter]\nlisten = \"inet:127.0.0.1:9000\"\n[socketmap]\nlisten = \"127.0.0.1:10041\"\n", domain: "batv = \"sign\"\n", door: "milter",
+			doors: []string{"milter"}, warning: "leave --door out, for lines by which [socketmap] takes the tag off", want: []string{"smtpd_milters = { inet:127.0.0.1:9000, default_action=tempfail }", "non_smtpd_milters = $smtpd_milters", "internal_mail_filter_classes = bounce"}},
+		{name: "doors that are not needed", sections: "[milter]\nlisten = \"inet:127.0.0.1:9000\"\n[policy]\nlisten = \"127.0.0.1:9001\"\n[socketmap]\nlisten = \"127.0.0.1:10041\"\n",
+			doors: []string{"milter"}, warning: "[policy], [socketmap]: in the configuration too, and not in these lines, for the milter does all that is needed. They are printed with --door NAME.", want: []string{"smtpd_milters = { inet:127.0.0.1:9000, default_action=tempfail }", "non_smtpd_milters = $smtpd_milters", "internal_mail_filter_classes = bounce"}},
+		{name: "a policy service that need not be plugged in", sections: "[policy]\nlisten = \"127.0.0.1:10040\"\n[socketmap]\nlisten = \"127.0.0.1:10041\"\n", domain: "batv = \"sign\"\nforged = \"refuse\"\n", door: "socketmap",
+			doors: []string{"socketmap"}, warning: "who then gets a genuine tag", want: []string{
+				"relay_recipient_maps = socketmap:inet:127.0.0.1:10041:recipients",
+				"sender_canonical_maps = socketmap:inet:127.0.0.1:10041:sign", "sender_canonical_classes = envelope_sender",
+				"recipient_canonical_maps = socketmap:inet:127.0.0.1:10041:untag", "recipient_canonical_classes = envelope_recipient"}},
 		{name: "milter, IPv6", sections: "[milter]\nlisten = \"inet6:9000@::1\"\n", doors: []string{"milter"},
 			want: []string{"smtpd_milters = { inet:[::1]:9000, default_action=tempfail }", "non_smtpd_milters = $smtpd_milters", "internal_mail_filter_classes = bounce"}},
 		{name: "milter in the chroot", sections: "[milter]\nlisten = \"unix:/var/spool/postfix/backstop/milter.sock\"\n", doors: []string{"milter"},
@@ -73,14 +86,14 @@ func TestPostfixLines(t *testing.T) {
 		{name: "a very slow source", sections: "[policy]\nlisten = \"127.0.0.1:10040\"\n[source.slow]\ntype = \"http\"\nurl = \"https://panel.example/\"\ntimeout = \"2m\"\n",
 			domain: "[[domain]]\nname = \"two.example\"\nrelay = \"smtp://store.example\"\nrecipients = [\"slow\"]\n", doors: []string{"policy"}, want: []string{
 				"smtpd_recipient_restrictions = permit_mynetworks, permit_sasl_authenticated, reject_unauth_destination,", "    check_policy_service { inet:127.0.0.1:10040, timeout=150s }"}},
-		{name: "socketmap", sections: "[socketmap]\nlisten = \"127.0.0.1:10041\"\n", doors: []string{"socketmap"},
+		{name: "socketmap", sections: "[socketmap]\nlisten = \"127.0.0.1:10041\"\n", doors: []string{"socketmap"}, warning: "every user of any other domain in relay_domains for good (550)",
 			want: []string{"relay_recipient_maps = socketmap:inet:127.0.0.1:10041:recipients"}},
 		{name: "socketmap and tags", sections: "[socketmap]\nlisten = \"127.0.0.1:10041\"\n", domain: "batv = \"sign\"\n", doors: []string{"socketmap"}, warning: "who then gets a genuine tag", want: []string{
 			"relay_recipient_maps = socketmap:inet:127.0.0.1:10041:recipients",
 			"sender_canonical_maps = socketmap:inet:127.0.0.1:10041:sign", "sender_canonical_classes = envelope_sender",
 			"recipient_canonical_maps = socketmap:inet:127.0.0.1:10041:untag", "recipient_canonical_classes = envelope_recipient"}},
-		{name: "tcp_table", sections: "[tcp_table]\nlisten = \"127.0.0.1:10042\"\n", doors: []string{"tcp_table"}, want: []string{"relay_recipient_maps = tcp:127.0.0.1:10042"}},
-		{name: "tcp_table that signs", sections: "[tcp_table]\nlisten = \"127.0.0.1:10042\"\nmap = \"sign\"\n", domain: "batv = \"sign\"\nforged = \"refuse\"\n", doors: []string{"tcp_table"},
+		{name: "tcp_table", sections: "[tcp_table]\nlisten = \"127.0.0.1:10042\"\n", doors: []string{"tcp_table"}, warning: "relay_recipient_maps = tcp:127.0.0.1:10042, hash:", want: []string{"relay_recipient_maps = tcp:127.0.0.1:10042"}},
+		{name: "tcp_table that signs", sections: "[tcp_table]\nlisten = \"127.0.0.1:10042\"\nmap = \"sign\"\n", domain: "batv = \"sign\"\nforged = \"refuse\"\n", doors: []string{"tcp_table"}, warning: "who then gets a genuine tag",
 			want: []string{"sender_canonical_maps = tcp:127.0.0.1:10042", "sender_canonical_classes = envelope_sender"}},
 	} {
 		g := made(t, "postfix", Place{Config: beside(t, c.sections, c.domain), Gateway: c.gateway, Door: c.door})
@@ -96,10 +109,10 @@ func TestPostfixLines(t *testing.T) {
 	}
 }
 
-// TestPolicyAndMaps: without a milter the policy service decides, and the maps tag; nothing to warn of where strangers are refused.
+// TestPolicyAndMaps: without a milter the policy service decides, and the maps tag; strangers are refused, so nothing is said of them.
 func TestPolicyAndMaps(t *testing.T) {
 	g := made(t, "postfix", Place{Config: beside(t, "[policy]\nlisten = \"127.0.0.1:10040\"\n[socketmap]\nlisten = \"127.0.0.1:10041\"\n", "batv = \"sign\"\nforged = \"refuse\"\n")})
-	if got := lines(g, "main.cf"); len(got) != 7 || len(g.Warnings) != 0 || !slices.Equal(g.Doors, []string{"policy", "socketmap"}) {
+	if got := lines(g, "main.cf"); len(got) != 7 || len(g.Warnings) != 1 || !strings.Contains(g.Warnings[0], "any other domain in relay_domains") || !slices.Equal(g.Doors, []string{"policy", "socketmap"}) {
 		t.Errorf("%q %q %q", got, g.Warnings, g.Doors)
 	}
 }
@@ -242,5 +255,85 @@ func TestMTAWarnings(t *testing.T) {
 	circle := parse(t, "state = \"\"\n[smtp]\nlisten = [\"192.0.2.25:25\"]\n[milter]\nlisten = \"inet:127.0.0.1:8891\"\n[[domain]]\nname = \"one.example\"\nrelay = \"smtp://127.0.0.1\"\n")
 	if w := strings.Join(made(t, "postfix", Place{Config: circle}).Warnings, "\n"); !strings.Contains(w, "one.example asks smtp://127.0.0.1:25 who exists") || !strings.Contains(w, "[smtp] listens on 192.0.2.25:25") {
 		t.Error(w)
+	}
+	for relay, circular := range map[string]bool{"mx.example.com": true, "192.0.2.7": true, "[2001:db8::7]": true, "192.0.2.8": false, "mx.example.com:2525": false, "store.example": false} {
+		c := parse(t, "state = \"\"\nhostname = \"mx.example.com\"\n[milter]\nlisten = \"inet:127.0.0.1:8891\"\n[[domain]]\nname = \"one.example\"\nrelay = \"smtp://"+relay+"\"\n")
+		g := made(t, "postfix", Place{Config: c, Local: []netip.Addr{netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("2001:db8::7")}})
+		if w := strings.Join(g.Warnings, "\n"); strings.Contains(w, "each asks the other") != circular {
+			t.Errorf("%s: %s", relay, w)
+		}
+	}
+}
+
+// TestSockets: what a unix socket needs, and no more.
+func TestSockets(t *testing.T) {
+	for mode, open := range map[string]bool{"": false, "?mode=0600": false, "?mode=0660": false, "?mode=0666": true} {
+		c := beside(t, "[milter]\nlisten = \"unix:/var/spool/postfix/backstop/milter.sock"+mode+"\"\n", "")
+		g := made(t, "postfix", Place{Config: c})
+		w := strings.Join(g.Warnings, "\n")
+		if !strings.Contains(w, "ReadWritePaths=/var/spool/postfix/backstop alone") || strings.Contains(w, "The user postfix must be able") == open {
+			t.Errorf("%s: %s", mode, w)
+		}
+		if !slices.Equal(g.Unix, []string{"milter"}) {
+			t.Errorf("%q", g.Unix)
+		}
+	}
+}
+
+// TestWhoMayAsk: verify looks at all doors that there are, or at the one that is named.
+func TestWhoMayAsk(t *testing.T) {
+	all := beside(t, "[milter]\nlisten = \"inet:127.0.0.1:9000\"\n[policy]\nlisten = \"127.0.0.1:9001\"\n[socketmap]\nlisten = \"unix:/run/backstop/maps\"\n[panel]\nlisten = \"127.0.0.1:8025\"\n", "batv = \"sign\"\n")
+	for _, c := range []struct{ product, door, asks, unix string }{
+		{"postfix", "", "milter policy socketmap", "socketmap"}, {"postfix", "policy", "policy", ""}, {"postfix", "socketmap", "socketmap", "socketmap"}, {"sendmail", "", "milter", ""}, {"exim", "", "panel", ""},
+	} {
+		g := made(t, c.product, Place{Config: all, Door: c.door})
+		if strings.Join(g.Asks, " ") != c.asks || strings.Join(g.Unix, " ") != c.unix {
+			t.Errorf("%s %s: %q, %q", c.product, c.door, g.Asks, g.Unix)
+		}
+	}
+	if g := made(t, "postfix", Place{Config: beside(t, "", "")}); !slices.Equal(g.Asks, []string{"milter"}) {
+		t.Errorf("nothing yet: %q", g.Asks)
+	}
+}
+
+// TestWhatStaysAsItWas: which domains are covered, and whose mail leaves.
+func TestWhatStaysAsItWas(t *testing.T) {
+	for product, want := range map[string]string{"postfix": "Networks in mynetworks besides this machine belong into internal of [milter]", "sendmail": "Networks that may relay besides this machine belong into internal of [milter]"} {
+		g := made(t, product, Place{Config: beside(t, "", "aliases = [\"uno.example\"]\n")})
+		text := ""
+		for _, s := range g.Steps {
+			text += s.Text
+		}
+		if !strings.Contains(text, want) || !strings.Contains(text, "Backstop covers one.example, uno.example: every other domain") {
+			t.Errorf("%s: %s", product, text)
+		}
+	}
+	if w := strings.Join(made(t, "sendmail", Place{Config: beside(t, "", "batv = \"sign\"\n")}).Warnings, "\n"); !strings.Contains(w, "no batv there, or relay the domain") {
+		t.Error(w)
+	}
+}
+
+// TestCommandsNameTheFile: what is to be typed has the --config that was used.
+func TestCommandsNameTheFile(t *testing.T) {
+	for _, product := range Products() {
+		g := made(t, product, Place{Config: beside(t, "", ""), Options: " --config my.toml"})
+		for _, s := range append(g.Steps, g.Tests...) {
+			for _, c := range s.Commands {
+				if strings.HasPrefix(c, "backstop ") && !strings.HasSuffix(c, " --config my.toml") {
+					t.Errorf("%s: %s", product, c)
+				}
+			}
+		}
+		if g.beside && !strings.Contains(g.Text(), "`backstop check --config my.toml`") {
+			t.Errorf("%s", g.Text())
+		}
+	}
+}
+
+// TestEximWithoutADoor: a configuration that has [panel], and nothing that takes port 25 away from Backstop.
+func TestEximWithoutADoor(t *testing.T) {
+	c := beside(t, "[panel]\nlisten = \"127.0.0.1:8025\"\n", "")
+	if g := made(t, "exim", Place{Config: c, Doorless: true}); g.Config != "[smtp]\nlisten = []   # Exim has port 25\n" || len(g.Warnings) != 0 {
+		t.Errorf("%q %q", g.Config, g.Warnings)
 	}
 }

@@ -3,6 +3,7 @@ package guide
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -24,17 +25,60 @@ func postfix(m *mta) (Guide, error) {
 		}
 		g.Steps = append(g.Steps, step)
 	}
+	if tagging, _ := m.tags(); tagging && m.uses("milter") {
+		if err := m.postfixUntag(&g); err != nil {
+			return Guide{}, err
+		}
+	}
 	m.warnOfUntagged()
-	g.Steps = append(g.Steps, typed("See what stands in its way", "reject_unverified_recipient comes out: Backstop has asked already, and Postfix's own questions would cost strangers a 450. "+
-		"smtpd_reject_unlisted_recipient = no comes out too. What Postfix itself refuses it refuses before Backstop is asked: for a domain in virtual_mailbox_domains or mydestination its own list "+
-		"(virtual_mailbox_maps, local_recipient_maps) decides first.",
-		[]string{"postconf -n | grep -E 'milter|policy|restrictions|recipient|canonical|mynetworks'"}),
+	g.Steps = append(g.Steps, typed("See what stands in its way", m.postfixInTheWay(),
+		[]string{"postconf -n | grep -E 'milter|policy|restrictions|recipient|canonical|mynetworks|virtual'", "postconf relay_domains virtual_mailbox_domains mydestination"}),
 		typed("Load it", "Backstop must be running with its new section by then.", []string{"postfix check", "postfix reload"}))
 	return g, nil
 }
 
 const aboutPostfix = "Postfix keeps its ports, its queue and its configuration, and asks Backstop during the session. As a milter Backstop does all that it does as a gateway: recipients, forged senders, SPF, DMARC, " +
 	"bounces, tags, seals. The policy service decides without the message; the maps only say who exists, and tag senders."
+
+// postfixInTheWay says what to look for in Postfix's own configuration.
+func (m *mta) postfixInTheWay() string {
+	text := "reject_unverified_recipient comes out: Backstop has asked already, and Postfix's own questions would cost strangers a 450. " +
+		"smtpd_reject_unlisted_recipient = no comes out too. What Postfix itself refuses it refuses before Backstop is asked: for a domain in virtual_mailbox_domains or mydestination its own list " +
+		"(virtual_mailbox_maps, local_recipient_maps) decides first. Where that list has all users, it may stay: then recipients = [\"anybody\"] is right for the domain, or the same list once more as a source."
+	text += " Backstop covers " + m.covered() + ": every other domain of relay_domains, virtual_mailbox_domains and mydestination is as it was, backscatter too, until it has a [[domain]]."
+	if m.uses("milter") || m.uses("policy") {
+		text += " Networks in mynetworks besides this machine belong into internal of [milter] as well: "
+		if m.uses("milter") {
+			text += "only what comes from there, or from who logs in, is taken for mail that leaves, tagged, sealed and signed."
+		} else {
+			text += "the policy service takes clients from there for your own, and not for strangers."
+		}
+	}
+	return text
+}
+
+// postfixUntag takes tags off where Postfix checks recipients by a list of its own: it would refuse a bounce to a tag
+// before the milter hears of it.
+func (m *mta) postfixUntag(g *Guide) error {
+	if m.door != "" || !m.has("socketmap") {
+		what := "add [socketmap] and run this again, for lines that take the tag off"
+		if m.has("socketmap") {
+			what = "leave --door out, for lines by which [socketmap] takes the tag off"
+		}
+		m.mind("A domain has batv. If Postfix has a list of its users (virtual_mailbox_maps, local_recipient_maps, relay_recipient_maps), it refuses bounces to the tagged address before the milter hears of them: %s.", what)
+		return nil
+	}
+	at, err := m.postfixAt("socketmap")
+	if err != nil {
+		return err
+	}
+	m.use = append(m.use, "socketmap")
+	g.Steps = append(g.Steps, Step{Title: "Let bounces to tags pass Postfix's lists", File: "main.cf",
+		Text: "At the end of /etc/postfix/main.cf, where Postfix has a list of the users (virtual_mailbox_maps, local_recipient_maps, relay_recipient_maps); elsewhere it does no harm.",
+		Lines: []string{"# Postfix looks the address up without its tag (batv). Whether the tag is good the milter says.",
+			"recipient_canonical_maps = socketmap:" + at + ":untag", "recipient_canonical_classes = envelope_recipient"}})
+	return nil
+}
 
 // postfixPath is how Postfix, in its chroot or not, names a unix socket.
 func (m *mta) postfixPath(path string) string {
@@ -139,16 +183,26 @@ func (m *mta) mapStep(door string, table func(name string) string, maps ...strin
 		case name == "recipients":
 			s.Lines = append(s.Lines, "# Postfix refuses whom Backstop does not know. For a domain in virtual_mailbox_domains write",
 				"# virtual_mailbox_maps, for one in mydestination local_recipient_maps.", "relay_recipient_maps = "+table(name))
+			m.warnOfStrangeDomains(table(name))
 		case name == "sign" && (tagging || door == "tcp_table"):
 			s.Lines = append(s.Lines, signWarning(guarded), "sender_canonical_maps = "+table(name), "sender_canonical_classes = envelope_sender")
 		case name == "untag" && (tagging || door == "tcp_table"):
 			s.Lines = append(s.Lines, "# Bounces come to the tagged address; it is taken off before delivery.", "recipient_canonical_maps = "+table(name), "recipient_canonical_classes = envelope_recipient")
 		}
 	}
-	if tagging && !guarded {
-		m.warn = append(m.warn, `Postfix tags every sender of a domain with batv, a stranger's too, who then gets a genuine tag: refuse strangers who claim it (forged = "refuse" and [policy]), tag at your own ports alone (master.cf: docs/postfix.md), or use the milter, which tells them apart.`)
+	if tagging && !guarded && slices.Contains(maps, "sign") {
+		m.warn = append(m.warn, `Postfix tags every sender of a domain with batv, a stranger's too, who then gets a genuine tag: refuse strangers who claim it (forged = "refuse", and the lines of [policy]), tag at your own ports alone (master.cf: docs/postfix.md), or use the milter, which tells them apart.`)
 	}
 	return s
+}
+
+// warnOfStrangeDomains: for a domain that Backstop does not know the map says that nobody is there.
+func (m *mta) warnOfStrangeDomains(table string) {
+	if len(m.use) > 1 && m.uses("socketmap") && strings.HasPrefix(table, "tcp:") {
+		return // said of the other one
+	}
+	m.mind("Backstop's map knows %s. Postfix refuses every user of any other domain in relay_domains for good (550), unless a table behind it has them: "+
+		"relay_recipient_maps = %s, hash:/etc/postfix/relay_recipients, with a line such as \"@example.net OK\" there.", m.covered(), table)
 }
 
 func signWarning(guarded bool) string {

@@ -25,13 +25,18 @@ func sendmail(m *mta) (Guide, error) {
 				"INPUT_MAIL_FILTER(`backstop', `S=" + at + ", F=T, T=C:10s;S:30s;R:" + wait + ";E:5m')dnl",
 			}},
 		typed("See what stands in its way", "Sendmail's own rules come first: a domain that it does not deliver or relay (local-host-names, relay-domains, To:…RELAY in access) is refused before Backstop is asked, "+
-			"and so is whom a To: line in access refuses. Lines that listed all users by hand can go. No confMILTER_MACROS_ line is needed: the defaults have what Backstop reads.", nil),
+			"and so is whom a To: line in access refuses. Lines that listed all users by hand can go. "+
+			"Backstop covers "+m.covered()+": every other domain there is as it was, until it has a [[domain]]. Networks that may relay besides this machine belong into internal of [milter] as well: "+
+			"only what comes from there, or from who logs in, is taken for mail that leaves, tagged, sealed and signed. No confMILTER_MACROS_ line is needed: the defaults have what Backstop reads.", nil),
 		typed("Load it", "Backstop must be running with its new section by then. (Where /etc/mail has no Makefile: m4 sendmail.mc > sendmail.cf.)",
 			[]string{"make -C /etc/mail", "systemctl restart sendmail"}),
 	}
 	if m.signs() {
 		g.Steps[0].Lines = append(g.Steps[0].Lines, "dnl # Or Sendmail breaks long lines behind the milter, and their DKIM signature with them.",
 			"define(`SMTP_MAILER_LL', `0')dnl", "define(`RELAY_MAILER_LL', `0')dnl")
+	}
+	if tagging, _ := m.tags(); tagging {
+		m.mind("A domain has batv. If its users are Sendmail's own (local-host-names), it refuses bounces to the tagged address before the milter hears of them: no batv there, or relay the domain to the server that has the users.")
 	}
 	if !inside(m.internal, "127.0.0.1") {
 		m.warn = append(m.warn, "[milter] internal does not have 127.0.0.1: what local programs send is handed to Sendmail from there, and would be judged as mail from outside.")

@@ -73,7 +73,7 @@ func (g *Guide) writeConfig(b *strings.Builder, n int) {
 	fmt.Fprintf(b, "\n%d. Tell Backstop\n\n", n)
 	text := "In its configuration; other keys of a domain stay as they are."
 	if g.beside {
-		text = "In its configuration; then `backstop check`, and restart it."
+		text = "In its configuration; then `backstop check" + g.options + "`, and restart it."
 	}
 	wrap(b, "   ", text)
 	b.WriteString("\n")

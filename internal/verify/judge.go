@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 
 	"backstop/internal/smtp"
 )
@@ -41,6 +42,7 @@ func (r *Report) judge(p *Plan, t *talk, c *Counts) {
 	if r.Result == Works {
 		f.others()
 	}
+	f.greeting()
 }
 
 // was says how sure it is that we were asked.
@@ -67,6 +69,9 @@ func (f *finding) broken() {
 	var step *smtp.StepError
 	err := f.t.err
 	switch {
+	case errors.As(err, &connect) && f.p.Source.IsValid() && errors.Is(err, syscall.EADDRNOTAVAIL):
+		f.say(Unknown, "no-such-source", "%s is no address of this machine, so nothing can be sent from there.", f.p.Source)
+		f.hint("`ip address` shows those that it has.")
 	case errors.As(err, &connect):
 		f.say(Unknown, "unreachable", "Nobody answers at %s: %s.", f.Server, reason(connect.error))
 		f.hint("Is %s running, and does it listen there?", f.p.MTA)
@@ -152,7 +157,7 @@ func (f *finding) recipient() {
 	case a.Class() != 5:
 		f.say(Unknown, "not-understood", "%s answered what is no answer to RCPT: %s.", f.Server, whole(a))
 	case fromUs(a) && smtp.ClassifyRcpt(a) == smtp.RcptMissing:
-		f.say(Works, "refuses", "It works: an unknown recipient is refused at RCPT, in the words of Backstop.")
+		f.ourWords(a)
 	case fromUs(a):
 		f.say(Unknown, "refuses-otherwise", "Backstop is asked, and refused for another reason than the recipient: %s.", whole(a))
 		f.hint("The log of Backstop names the rule, behind the id in brackets.")
@@ -181,25 +186,6 @@ var ownLists = map[string]string{
 	"Exim":     "verify = recipient with the routers of its local domains",
 }
 
-// ownWords is a refusal of the unknown recipient that is not Backstop's reply. By a map it never is.
-func (f *finding) ownWords(a *smtp.Response) {
-	byMap := slices.Contains(f.Doors, "socketmap") || slices.Contains(f.Doors, "tcp_table")
-	switch {
-	case byMap && f.was(true):
-		f.say(Works, "refuses", "It works: Backstop's map was asked, and %s refused an unknown recipient at RCPT in its own words.", f.p.MTA)
-	case byMap && f.Asked == nil:
-		f.say(Works, "refuses", "It works, as far as replies tell: an unknown recipient is refused at RCPT.")
-		f.hint("%s says the same for every list, so it cannot be seen here that the list is Backstop's.", f.p.MTA)
-	case f.Asked == nil || *f.Asked:
-		f.say(Unknown, "own-list", "An unknown recipient is refused, but in the words of %s itself: %s.", f.p.MTA, whole(a))
-		f.hint("Its own list stands before Backstop for this domain (%s): try another with --domain, or take the list out.", ownLists[f.p.MTA])
-	default:
-		f.say(Fails, "own-list", "An unknown recipient is refused, but by %s itself, and Backstop was not asked: %s.", f.p.MTA, whole(a))
-		f.hint("Its own list stands before Backstop for this domain (%s): try another with --domain, or take the list out.", ownLists[f.p.MTA])
-		f.closed()
-	}
-}
-
 // closed tells which doors the running daemon lacks.
 func (f *finding) closed() {
 	for _, d := range f.c.Closed {
@@ -210,7 +196,7 @@ func (f *finding) closed() {
 // deferred is a temporary answer to MAIL or RCPT.
 func (f *finding) deferred(a *smtp.Response) {
 	switch {
-	case fromUs(a) && smtpStatus(a) == "4.1.1" || f.was(true) && gone.MatchString(a.Text()):
+	case fromUs(a) && smtpStatus(a) == "4.1.1" || gone.MatchString(a.Text()) && f.tried(a):
 		f.say(Fails, "cannot-verify", "%s asks Backstop, which cannot say just now whether a recipient exists: %s.", f.p.MTA, whole(a))
 		for _, t := range f.c.Trouble {
 			f.hint("Source %s.", t)
@@ -218,7 +204,7 @@ func (f *finding) deferred(a *smtp.Response) {
 		for _, b := range f.c.Blind {
 			f.hint("Source %s says yes to anybody, and when_blind = \"defer\" makes that a 451.", b)
 		}
-		f.hint("`backstop lookup %s` shows each source's answer.", f.Nobody)
+		f.hint("`backstop lookup %s%s` shows each source's answer.", f.Nobody, f.p.Options)
 	case fromUs(a):
 		f.say(Unknown, "defers", "Backstop is asked, and put this off for another reason than the recipient: %s.", whole(a))
 		f.hint("The log of Backstop names the rule, behind the id in brackets.")
@@ -243,29 +229,18 @@ func smtpStatus(a *smtp.Response) string {
 	return a.Status.String()
 }
 
-func (f *finding) away(a *smtp.Response) {
-	f.say(Fails, "away", "%s gets no answer from Backstop: %s.", f.p.MTA, whole(a))
-	if f.Asked == nil {
-		f.hint("Is `backstop serve` running? (%s)", f.Daemon)
-	} else if len(f.c.Closed) == 0 {
-		f.hint("The daemon is running and was not asked: compare the address in the pasted lines with `backstop status`.")
-	}
-	f.closed()
-	f.hint("A unix socket must be open to the user of %s, and lie inside its chroot. The log of %s has the error.", f.p.MTA, f.p.MTA)
-}
-
 // accepted is a server that took a recipient whom nobody can have.
 func (f *finding) accepted() {
 	switch {
 	case f.p.Watch && f.was(true):
-		f.say(Works, "watching", "It works: Backstop was asked. In watch mode it refuses nothing, so the unknown recipient was accepted; mode = \"enforce\" changes that.")
+		f.say(Works, "watching", "It works: Backstop was asked at %s. In watch mode it refuses nothing, so the unknown recipient was accepted; mode = \"enforce\" changes that.", sections(f.AskedAt))
 	case f.p.Watch && f.Asked == nil:
 		f.say(Unknown, "accepts", "An unknown recipient is accepted, as is right in watch mode; whether Backstop was asked cannot be seen without the daemon.")
 	case f.was(true):
-		f.say(Fails, "accepts", "An unknown recipient is accepted, although Backstop was asked.")
+		f.say(Fails, "accepts", "An unknown recipient is accepted, although Backstop was asked at %s.", sections(f.AskedAt))
 		f.whyLetIn()
 	case f.was(false):
-		f.say(Fails, "accepts", "An unknown recipient is accepted, and Backstop was not asked.")
+		f.say(Fails, "accepts", "An unknown recipient is accepted, and Backstop was not asked%s.", f.where())
 		f.whyNotAsked()
 	default:
 		f.say(Fails, "accepts", "An unknown recipient is accepted.")
@@ -280,7 +255,7 @@ func (f *finding) whyNotAsked() {
 	if f.p.MTA != "Postfix" {
 		f.Hints[len(f.Hints)-1] = "The lines are not in " + f.p.MTA + "'s configuration, or it was not built anew and restarted."
 	}
-	if !slices.Contains(f.Doors, "milter") { // which hears of everybody
+	if slices.Contains(f.Doors, "policy") || slices.Contains(f.Doors, "panel") { // the others hear of everybody
 		f.hint("%s", f.oneOfTheirs())
 	}
 }
@@ -297,7 +272,7 @@ func (f *finding) whyLetIn() {
 	for _, b := range f.c.Blind {
 		f.hint("Source %s says yes to anybody.", b)
 	}
-	f.hint("`backstop lookup %s` shows whether a source says that it exists.", f.Nobody)
+	f.hint("`backstop lookup %s%s` shows whether a source says that it exists.", f.Nobody, f.p.Options)
 }
 
 // others looks at what came behind a good answer.
@@ -308,13 +283,13 @@ func (f *finding) others() {
 		return
 	case a.Class() == 5:
 		f.say(Fails, "refuses-postmaster", "Unknown recipients are refused, and so is postmaster@%s, who must exist (RFC 5321, 4.5.1): %s.", f.p.Domain, whole(a))
-		f.hint("Is everybody refused? `backstop lookup postmaster@%s` shows who says so.", f.p.Domain)
+		f.hint("Is everybody refused? `backstop lookup postmaster@%s%s` shows who says so.", f.p.Domain, f.p.Options)
 	case a.Class() == 4 && a.Code != 421:
 		f.say(Fails, "defers-postmaster", "Unknown recipients are refused, but postmaster@%s is put off: %s.", f.p.Domain, whole(a))
 		for _, t := range f.c.Trouble {
 			f.hint("Source %s.", t)
 		}
-		f.hint("`backstop lookup postmaster@%s` shows each source's answer.", f.p.Domain)
+		f.hint("`backstop lookup postmaster@%s%s` shows each source's answer.", f.p.Domain, f.p.Options)
 	default:
 		f.hint("The postmaster could not be asked about any more%s.", f.lost())
 	}

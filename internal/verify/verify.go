@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"backstop/internal/mail"
@@ -19,9 +21,12 @@ type Plan struct {
 	Source netip.Addr // connect from this address of this machine; the zero Addr: the system's choice
 	Domain string     // one of ours
 	Nobody string     // a local part that nobody can have
-	Doors  []string   // at which doors the server is to ask: milter, policy, socketmap, tcp_table, panel
-	MTA    string     // the server as people call it: Postfix
-	Watch  bool       // the domain is in watch mode
+	Doors  []string   // at which doors the server may ask: milter, policy, socketmap, tcp_table, panel
+	Unix   []string   // which of them are unix sockets
+	// Options is what the commands in hints need besides, with a blank before it: " --config FILE".
+	Options string
+	MTA     string // the server as people call it: Postfix
+	Watch   bool   // the domain is in watch mode
 	// Count reads the daemon's counters; nil: there is no daemon to be asked.
 	Count func(context.Context) (Counts, error)
 	Wait  time.Duration // for each answer of the server; 0: two minutes
@@ -29,10 +34,10 @@ type Plan struct {
 
 // Counts are what the running daemon says of itself.
 type Counts struct {
-	Closed  []string // which of the doors the running daemon does not have
-	Asked   uint64   // decisions at these doors since the start
-	Blind   []string // sources that say yes to anybody
-	Trouble []string // sources that cannot be asked, with the reason
+	Closed  []string          // which of the doors the running daemon does not have
+	Asked   map[string]uint64 // decisions since the start by door: those of Plan.Doors, the other ones too, and smtp
+	Blind   []string          // sources that say yes to anybody
+	Trouble []string          // sources that cannot be asked, with the reason
 }
 
 // Result is the answer in one word.
@@ -53,10 +58,13 @@ type Report struct {
 	Outcome string   `json:"outcome"` // one word or two for programs: refuses, accepts, away, …
 	Says    string   `json:"says"`    // a sentence or two
 	Hints   []string `json:"hints"`   // what to look at, the likeliest first
-	// Asked: true, the door was asked meanwhile; false, it was not; null, the daemon could not be asked.
-	Asked  *bool  `json:"asked"`
-	Daemon string `json:"daemon,omitempty"` // why it could not be asked
-	Steps  []Step `json:"steps"`
+	// Asked: true, one of the doors was asked meanwhile; false, none was; null, the daemon could not be asked.
+	Asked *bool `json:"asked"`
+	// AskedAt are those of the doors that were, Elsewhere other doors of Backstop that were: not of Doors, or the gateway's own (smtp).
+	AskedAt   []string `json:"asked_at"`
+	Elsewhere []string `json:"asked_elsewhere"`
+	Daemon    string   `json:"daemon,omitempty"` // why it could not be asked
+	Steps     []Step   `json:"steps"`
 }
 
 // Run plays the conversation and judges it. What goes wrong on the way is an outcome, and no error.
@@ -64,11 +72,10 @@ func Run(ctx context.Context, p Plan) Report {
 	before, errBefore := p.count(ctx)
 	t := p.talk(ctx)
 	after, errAfter := p.count(ctx)
-	r := Report{Server: p.Server, Doors: p.Doors, Nobody: p.Nobody + "@" + p.Domain, Steps: append([]Step{}, t.steps...), Hints: []string{}}
+	r := Report{Server: p.Server, Doors: p.Doors, Nobody: p.Nobody + "@" + p.Domain, Steps: append([]Step{}, t.steps...), Hints: []string{}, AskedAt: []string{}, Elsewhere: []string{}}
 	known := errBefore == nil && errAfter == nil
 	if known {
-		asked := after.Asked != before.Asked
-		r.Asked = &asked
+		r.compare(before.Asked, after.Asked)
 	} else {
 		r.Daemon = errors.Join(errBefore, errAfter).Error()
 		if errBefore != nil {
@@ -77,6 +84,21 @@ func Run(ctx context.Context, p Plan) Report {
 	}
 	r.judge(&p, &t, &after)
 	return r
+}
+
+// compare finds the doors whose counters moved.
+func (r *Report) compare(before, after map[string]uint64) {
+	for _, door := range slices.Sorted(maps.Keys(after)) {
+		switch {
+		case after[door] == before[door]:
+		case slices.Contains(r.Doors, door):
+			r.AskedAt = append(r.AskedAt, door)
+		default:
+			r.Elsewhere = append(r.Elsewhere, door)
+		}
+	}
+	asked := len(r.AskedAt) > 0
+	r.Asked = &asked
 }
 
 var errNoDaemon = errors.New("there is no daemon to be asked")

@@ -40,17 +40,22 @@ func about(who, reply string) mailtest.Rule {
 // daemon is a daemon that was asked, or not.
 type daemon struct {
 	calls  int
-	moves  bool
+	moves  bool     // one of its doors was asked
+	at     []string // these were; nil and moves: the last of those that the server may ask
 	counts Counts
 	err    error
 }
 
 func (d *daemon) count(context.Context) (Counts, error) {
 	d.calls++
-	if d.moves && d.calls > 1 {
-		d.counts.Asked++
+	moved := d.counts
+	moved.Asked = map[string]uint64{"milter": 1, "policy": 2}
+	if d.calls > 1 {
+		for _, door := range d.at {
+			moved.Asked[door]++
+		}
 	}
-	return d.counts, d.err
+	return moved, d.err
 }
 
 var (
@@ -81,9 +86,32 @@ func TestOutcomes(t *testing.T) {
 			daemon: *asked, result: Works, outcome: "refuses", says: "It works"},
 		{name: "by the map", doors: "policy socketmap", rules: []mailtest.Rule{about(nobody, byPostfix)}, daemon: *asked, result: Works, outcome: "refuses", says: "Backstop's map was asked"},
 		{name: "by a map, whose is not known", doors: "socketmap", rules: []mailtest.Rule{about(nobody, byPostfix)}, daemon: *away, result: Works, outcome: "refuses", says: "as far as replies tell", hints: "it cannot be seen here"},
-		{name: "by another map", doors: "socketmap", rules: []mailtest.Rule{about(nobody, byPostfix)}, daemon: *notAsked, result: Fails, outcome: "own-list", says: "Backstop was not asked", hints: "relay_recipient_maps"},
+		{name: "by another map", doors: "socketmap", rules: []mailtest.Rule{about(nobody, byPostfix)}, daemon: *notAsked, result: Fails, outcome: "own-list", says: "Backstop was not asked", hints: "not in Postfix's configuration"},
 		{name: "by its own list", rules: []mailtest.Rule{about(nobody, byPostfix)}, daemon: *notAsked, result: Fails, outcome: "own-list", says: "by Postfix itself", hints: "try another with --domain"},
 		{name: "by its own list, as it seems", rules: []mailtest.Rule{about(nobody, byPostfix)}, daemon: *away, result: Unknown, outcome: "own-list", says: "in the words of Postfix itself"},
+
+		{name: "by its own list, Backstop asked about the postmaster", rules: []mailtest.Rule{about(nobody, byPostfix)}, daemon: *asked, result: Works, outcome: "own-list-first",
+			says: "It works, beside a list of Postfix's own", hints: "may stay. Take it out only when"},
+		{name: "by its own list, without a postmaster", rules: []mailtest.Rule{{On: "RCPT", Reply: byPostfix}}, daemon: *notAsked, result: Unknown, outcome: "own-list",
+			says: "there was nobody to ask Backstop about", hints: "postmaster@example.com must exist"},
+
+		{name: "one of several doors", doors: "milter policy socketmap", rules: []mailtest.Rule{about(nobody, byUs)}, daemon: daemon{moves: true, at: []string{"milter", "policy"}}, result: Works, outcome: "refuses",
+			says: "asked at [milter] and [policy]."},
+		{name: "a map, and a milter that is not plugged in", doors: "milter socketmap", rules: []mailtest.Rule{about(nobody, byPostfix)}, daemon: daemon{moves: true, at: []string{"socketmap"}}, result: Works, outcome: "refuses",
+			says: "Backstop's map was asked", hints: "every other domain in relay_domains"},
+		{name: "the named door, and another", rules: []mailtest.Rule{about(nobody, byUs)}, daemon: daemon{moves: true, at: []string{"milter", "policy"}}, result: Works, outcome: "refuses", says: "asked at [milter].", hints: "It was asked at [policy] too"},
+		{name: "another door than the named one", rules: []mailtest.Rule{about(nobody, byUs)}, daemon: daemon{at: []string{"policy"}}, result: Fails, outcome: "other-door", says: "it was not asked at [milter], only at [policy].", hints: "not in Postfix's configuration"},
+		{name: "another door, and it accepts", doors: "policy", daemon: daemon{at: []string{"milter"}}, result: Fails, outcome: "accepts", says: "not asked at [policy], only at [milter]", hints: "mynetworks"},
+		{name: "another door, and a list", doors: "policy", rules: []mailtest.Rule{about(nobody, byPostfix)}, daemon: daemon{at: []string{"socketmap"}}, result: Fails, outcome: "own-list", says: "not asked at [policy], only at [socketmap]"},
+		{name: "one of its own, several doors", doors: "milter policy", daemon: *notAsked, result: Fails, outcome: "accepts", says: "Backstop was not asked", hints: "mynetworks"},
+		{name: "the gateway itself", rules: []mailtest.Rule{about(nobody, byUs)}, daemon: daemon{at: []string{"smtp"}}, result: Fails, outcome: "gateway", says: "It is Backstop itself", hints: "listen = []"},
+		{name: "another Backstop", rules: []mailtest.Rule{about(nobody, byUs)}, daemon: *notAsked, result: Unknown, outcome: "other-daemon", says: "the one here was not asked", hints: "Run this on its machine"},
+		{name: "another product", mta: "Sendmail", rules: []mailtest.Rule{{On: "CONNECT", Reply: "220 Sendmail.example ESMTP Postfix (Debian)"}, about(nobody, byUs)}, daemon: *asked, result: Unknown, outcome: "other-product",
+			says: "greets as Postfix, and not as Sendmail.", hints: "`backstop setup postfix --verify"},
+		{name: "another product, not plugged in", mta: "Exim", doors: "panel", rules: []mailtest.Rule{{On: "CONNECT", Reply: "220 mx.example ESMTP Sendmail 8.17.1"}}, daemon: *notAsked, result: Fails, outcome: "accepts", says: "greets as Sendmail, and not as Exim."},
+		{name: "the product that was named", rules: []mailtest.Rule{{On: "CONNECT", Reply: "220 Exim.example ESMTP Postfix"}, about(nobody, byUs)}, daemon: *asked, result: Works, outcome: "refuses", says: "asked at [milter]."},
+		{name: "the milter is away, the policy service is not", doors: "milter policy", rules: []mailtest.Rule{{On: "MAIL", Reply: "451 4.7.1 Service unavailable - try again later"}}, daemon: *asked, result: Fails, outcome: "away", says: "gets no answer"},
+		{name: "the policy service is away, the milter is not", doors: "policy milter", rules: []mailtest.Rule{{On: "RCPT", Reply: "451 4.3.5 <x>: Recipient address rejected: Server configuration problem"}}, daemon: *asked, result: Fails, outcome: "away", says: "gets no answer"},
 
 		{name: "accepted", daemon: *notAsked, result: Fails, outcome: "accepts", says: "Backstop was not asked", hints: "not in Postfix's configuration"},
 		{name: "accepted, as one of its own", doors: "policy", daemon: *notAsked, result: Fails, outcome: "accepts", says: "Backstop was not asked", hints: "mynetworks"},
@@ -149,6 +177,9 @@ func TestOutcomes(t *testing.T) {
 			if c.mta != "" {
 				p.MTA = c.mta
 			}
+			if c.daemon.moves && c.daemon.at == nil {
+				c.daemon.at = p.Doors[len(p.Doors)-1:]
+			}
 			r := Run(t.Context(), p)
 			if r.Result != c.result || r.Outcome != c.outcome || !strings.Contains(r.Says, c.says) || !strings.Contains(strings.Join(r.Hints, "\n"), c.hints) {
 				t.Errorf("%s, %s: %s\n%s\nwant %s, %s: %s\n%s", r.Result, r.Outcome, r.Says, strings.Join(r.Hints, "\n"), c.result, c.outcome, c.says, c.hints)
@@ -183,7 +214,7 @@ func TestConversation(t *testing.T) {
 			t.Errorf("%+v, want %s", r.Steps[i+1], w)
 		}
 	}
-	if r.Asked != nil || r.Daemon != "there is no daemon to be asked" || r.Nobody != "x7q@example.com" {
+	if r.Hints == nil || r.Asked != nil || r.Daemon != "there is no daemon to be asked" || r.Nobody != "x7q@example.com" {
 		t.Errorf("%+v", r)
 	}
 }
@@ -200,6 +231,11 @@ func TestUnreachable(t *testing.T) {
 	if r := Run(t.Context(), plan); r.Outcome != "unreachable" || r.Result != Unknown || !strings.Contains(r.Says, "connection refused") || len(r.Steps) != 0 {
 		t.Errorf("%+v", r)
 	}
+	plan.Source = netip.MustParseAddr("192.0.2.3")
+	if r := Run(t.Context(), plan); r.Outcome != "no-such-source" || !strings.Contains(r.Says, "192.0.2.3 is no address of this machine") {
+		t.Errorf("%+v", r)
+	}
+	plan.Source = netip.Addr{}
 	silent := mailtest.NewMock(t, mailtest.Script{Rules: []mailtest.Rule{{On: "CONNECT", Silent: true}}})
 	plan.Server, plan.Wait = silent.Addr(), 10*time.Millisecond
 	if r := Run(t.Context(), plan); r.Outcome != "silent" || !strings.Contains(r.Says, "its greeting") {
@@ -249,6 +285,20 @@ func TestTerminal(t *testing.T) {
 	} {
 		if got := literal(addr); got != want {
 			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
+// TestHintsFit: commands have the options that were used, and of sockets is spoken where there are some.
+func TestHintsFit(t *testing.T) {
+	gone := mailtest.Rule{On: "MAIL", Reply: "451 4.7.1 Service unavailable - try again later"}
+	for _, unix := range [][]string{nil, {"milter"}} {
+		m := mailtest.NewMock(t, mailtest.Script{Rules: []mailtest.Rule{gone}})
+		d := *notAsked
+		r := Run(t.Context(), Plan{Server: m.Addr(), Domain: "example.com", Nobody: nobody, Doors: []string{"milter"}, Unix: unix, MTA: "Postfix", Options: " --config my.toml", Count: d.count})
+		hints := strings.Join(r.Hints, "\n")
+		if strings.Contains(hints, "unix socket of [milter]") != (unix != nil) || !strings.Contains(hints, "`backstop status --config my.toml`") {
+			t.Errorf("%s", hints)
 		}
 	}
 }
