@@ -61,7 +61,7 @@ func (t *domainDraft) guardKeys() []key {
 		{name: "dmarc", def: `"mark"`, set: t.placed("dmarc", choice(&g.DMARC, "off", "mark", "refuse")),
 			doc: "What follows when the header From does not hold up (RFC 7489): `refuse` where its domain publishes `p=reject` (rule `dmarc`), `mark` in the header, or `off`. Refusing also hits mailing lists that change messages."},
 		{name: "bounces", def: `"watch"`, set: t.placed("bounces", choice(&g.Bounces, "off", "watch", "enforce")),
-			doc: "Bounces and other automatic mail that comes in: `watch` judges whether it answers mail that you sent, marks it and lets it in; `enforce` refuses what does not prove it (rule `bounce-not-ours`); `off` does not look. Enforce when all your mail has gone through `[outbound]` for ten days, and the report of `watch` shows nothing that you want."},
+			doc: "Bounces and other automatic mail that comes in: `watch` judges whether it answers mail that you sent, marks it and lets it in; `enforce` refuses what does not prove it (rule `bounce-not-ours`); `off` does not look. Enforce when all your mail has gone through `[outbound]` or the milter for ten days, and the report of `watch` shows nothing that you want."},
 		{name: "bounces_exempt", def: "[]", set: t.placed("bounces_exempt", t.takeExempt),
 			doc: "Automatic mail that is let in unproven: `From:DOMAIN` for senders there and below, `To:user` or `To:user@domain` for a recipient of this domain. For ticket systems and lists that the report of `watch` shows."},
 		{name: "batv", def: `"off"`, set: t.placed("batv", choice(&g.Tags, "off", "sign", "watch", "enforce")),

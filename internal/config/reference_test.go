@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"backstop/internal/listen"
 )
 
 // TestReference holds the documentation against the tables of keys.
@@ -62,7 +64,7 @@ func TestDocumentedExamples(t *testing.T) {
 	}
 	for _, e := range examples {
 		e, _, _ = strings.Cut(e, "```")
-		e = strings.NewReplacer("/etc/ssl/", "", "/etc/backstop/example.org", "users").Replace(e)
+		e = strings.NewReplacer("/etc/ssl/", "", "/etc/backstop/example.org", "users", "/etc/backstop/example.com", "users").Replace(e)
 		if _, err := Parse("example.toml", []byte(e)); err != nil {
 			t.Errorf("%s\n%s", e, printed(problems(t, err)))
 		}
@@ -84,5 +86,10 @@ func TestPackaged(t *testing.T) {
 	c := mustParse(t, files.Replace(key.ReplaceAllString(string(data), "$1")))
 	if c.Outbound == nil || c.SRS.File == "" || c.SMTP.TLS == nil || len(c.Domains) != 3 || len(c.Domains[0].DKIM) != 1 {
 		t.Error("its comments do not say what they seem to")
+	}
+	doors := strings.NewReplacer(`listen = ["0.0.0.0:25", "[::]:25"]`, "", "# [milter]", "[milter]", "# listen   =", "listen   =", "# internal =", "internal =",
+		`relay = "smtp://mail.internal.example.com:25"`, `recipients = ["list:users"]`)
+	if c := mustParse(t, doors.Replace(string(data))); len(c.SMTP.Listen) != 0 || c.Milter.Listen != (listen.Spec{Network: "tcp4", Address: "127.0.0.1:8891"}) {
+		t.Error("beside an MTA it is not what its comments say")
 	}
 }
