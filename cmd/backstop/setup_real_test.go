@@ -23,9 +23,10 @@ func TestSetupWithRealServers(t *testing.T) {
 	} {
 		t.Run(w.product+" "+w.door, func(t *testing.T) {
 			t.Parallel()
-			p := newPlugged(t, w.product, w.door)
+			p := newPlugged(t, w.product, w.door, "", "")
 			p.verify(rig.Outside, 0, "refuses", true)
 			p.verify(rig.Inside, map[string]int{"accepts": 1, "refuses": 0}[w.inside], w.inside, w.inside == "refuses")
+			p.otherWays(w.inside)
 			p.watch()
 			p.verify(rig.Outside, 0, "watching", true)
 			p.stop()
@@ -50,7 +51,8 @@ type plugged struct {
 	stopped       bool
 }
 
-func newPlugged(t *testing.T, product, door string) *plugged {
+// newPlugged starts both. domain is more of the [[domain]], main more of main.cf.
+func newPlugged(t *testing.T, product, door, domain, main string) *plugged {
 	dir := t.TempDir()
 	mailtest.WriteFile(t, dir, "users", strings.Join(rig.Users(), "\n")+"\n")
 	p := &plugged{t: t, product: product, door: door, text: fmt.Sprintf(`state = %q
@@ -69,8 +71,11 @@ listen = "127.0.0.1:0"
 listen = "127.0.0.1:0"
 [[domain]]
 name = %q
-recipients = ["list:%s/users"]
-`, dir+"/state", rig.Inside, rig.Domain, dir)}
+`, dir+"/state", rig.Inside, rig.Domain)}
+	if !strings.Contains(domain, "recipients") {
+		p.text += fmt.Sprintf("recipients = [\"list:%s/users\"]\n", dir)
+	}
+	p.text += domain
 	p.d = p.start()
 	p.found = p.text
 	for _, section := range []string{"milter", "policy", "socketmap", "tcp_table", "panel"} {
@@ -78,12 +83,16 @@ recipients = ["list:%s/users"]
 		p.found = head + "[" + section + "]" + strings.Replace(tail, "127.0.0.1:0", p.d.Addrs()[section][0].String(), 1)
 	}
 	p.file = mailtest.WriteFile(t, dir, "c.toml", p.found)
-	code, out, stderr := run(t, "setup", product, "--config", p.file, "--door", door, "--json")
+	args := []string{"setup", product, "--config", p.file, "--json"}
+	if door != "" {
+		args = append(args, "--door", door)
+	}
+	code, out, stderr := run(t, args...)
 	var g guide.Guide
 	if err := json.Unmarshal([]byte(out), &g); err != nil || code != 0 {
 		t.Fatalf("exit %d, %v: %s", code, err, stderr)
 	}
-	var lines rig.Pasted
+	lines := rig.Pasted{Main: main}
 	for _, s := range g.Steps {
 		if s.File != "" {
 			lines.Add(t, s.File, s.Lines...)
@@ -140,7 +149,11 @@ func (p *plugged) watch() {
 // ask runs `setup --verify` as a client from there.
 func (p *plugged) ask(source string, want int) (r verifyReport) {
 	p.t.Helper()
-	code, out, stderr := run(p.t, "setup", p.product, "--config", p.file, "--door", p.door, "--verify", p.server.Addr, "--source", source, "--json")
+	args := []string{"setup", p.product, "--config", p.file, "--verify", p.server.Addr, "--source", source, "--json"}
+	if p.door != "" {
+		args = append(args, "--door", p.door)
+	}
+	code, out, stderr := run(p.t, args...)
 	if err := json.Unmarshal([]byte(out), &r); err != nil || code != want {
 		p.t.Errorf("exit %d, want %d, %v: %s%s", code, want, err, out, stderr)
 	}
@@ -152,5 +165,64 @@ func (p *plugged) verify(source string, code int, outcome string, asked bool) {
 	r := p.ask(source, code)
 	if r.Outcome != outcome || r.Asked == nil || *r.Asked != asked {
 		p.t.Errorf("from %s: %s, want %s, asked %v: %s %+v", source, r.Outcome, outcome, asked, r.Says, r.Steps)
+	}
+}
+
+// otherWays asks without naming the door, which has to find it; by a door that is not plugged in, and about a product
+// that does not stand there, which must not work.
+func (p *plugged) otherWays(inside string) {
+	p.t.Helper()
+	product, door := p.product, p.door
+	defer func() { p.product, p.door = product, door }()
+	p.door = ""
+	p.verify(rig.Outside, 0, "refuses", true)
+	if r := p.ask(rig.Inside, map[string]int{"accepts": 1, "refuses": 0}[inside]); r.Outcome != inside || (inside == "accepts") != strings.Contains(strings.Join(r.Hints, "\n"), "may be one of") {
+		p.t.Errorf("%+v", r)
+	}
+	if product != "postfix" {
+		return
+	}
+	p.door = map[string]string{"milter": "policy", "policy": "milter", "socketmap": "milter", "tcp_table": "policy"}[door]
+	p.verify(rig.Outside, 1, map[string]string{"milter": "other-door", "policy": "other-door", "socketmap": "own-list", "tcp_table": "own-list"}[door], false)
+	p.door, p.product = "", "sendmail"
+	if r := p.ask(rig.Outside, map[string]int{"milter": 2}[door]+map[string]int{"policy": 1, "socketmap": 1, "tcp_table": 1}[door]); !strings.Contains(r.Says, "greets as Postfix, and not as Sendmail") {
+		p.t.Errorf("%+v", r)
+	}
+}
+
+// ownUsers is a Postfix that has the users itself.
+const ownUsers = "relay_domains = example.net\nvirtual_mailbox_domains = example.com\nvirtual_transport = $relay_transport\n" +
+	"virtual_mailbox_maps = inline:{ alice@example.com=a, postmaster@example.com=p }\n"
+
+// TestSetupBesideOwnUsers: a list of Postfix's own is no fault; and bounces to tags pass it.
+func TestSetupBesideOwnUsers(t *testing.T) {
+	p := newPlugged(t, "postfix", "", "recipients = [\"anybody\"]\nbatv = \"sign\"\n", ownUsers)
+	p.verify(rig.Outside, 0, "own-list-first", true)
+	say := func(k *mailtest.Talk, commands ...string) {
+		t.Helper()
+		k.Expect(t, "220", "banner")
+		for _, c := range append([]string{"EHLO x.test"}, commands...) {
+			if r := k.Ask(t, c).String(); !strings.HasPrefix(r, "2") && !strings.HasPrefix(r, "354") {
+				t.Fatalf("%s: %s", c, r)
+			}
+		}
+		p.server.Settle(t)
+	}
+	say(p.server.Dial(t, rig.Inside), "MAIL FROM:<alice@example.com>", "RCPT TO:<dora@elsewhere.test>", "DATA", "From: alice@example.com\r\nSubject: x\r\n\r\nx\r\n.")
+	out := p.server.World.Messages()
+	if len(out) != 1 || !strings.HasPrefix(out[0].From, "prvs=") {
+		t.Fatalf("left: %v", out)
+	}
+	say(p.server.Dial(t, rig.Outside), "MAIL FROM:<>", "RCPT TO:<"+out[0].From+">", "DATA", "From: <>\r\nSubject: a bounce\r\n\r\nx\r\n.")
+	in := p.server.Store.Messages()
+	if len(in) != 1 || len(in[0].To) != 1 || in[0].To[0].Path != "alice@example.com" {
+		t.Errorf("stored: %v\n%s", in, p.server.Log())
+	}
+	k := p.server.Dial(t, rig.Outside)
+	k.Expect(t, "220", "banner")
+	k.Ask(t, "EHLO x.test")
+	k.Ask(t, "MAIL FROM:<>")
+	if r := k.Ask(t, "RCPT TO:<"+strings.Replace(out[0].From, "alice", "nobody", 1)+">").String(); !strings.HasPrefix(r, "550 5.1.1") || !strings.Contains(r, "virtual mailbox table") {
+		t.Errorf("somebody who is not in the list: %s", r)
 	}
 }
