@@ -194,9 +194,15 @@ func (p *plugged) otherWays(inside string) {
 const ownUsers = "relay_domains = example.net\nvirtual_mailbox_domains = example.com\nvirtual_transport = $relay_transport\n" +
 	"virtual_mailbox_maps = inline:{ alice@example.com=a, postmaster@example.com=p }\n"
 
-// TestSetupBesideOwnUsers: a list of Postfix's own is no fault; and bounces to tags pass it.
+// TestSetupBesideOwnUsers: a list of Postfix's own is no fault.
 func TestSetupBesideOwnUsers(t *testing.T) {
-	p := newPlugged(t, "postfix", "", "recipients = [\"anybody\"]\nbatv = \"sign\"\n", ownUsers)
+	p := newPlugged(t, "postfix", "", "recipients = [\"anybody\"]\n", ownUsers)
+	p.verify(rig.Outside, 0, "own-list-first", true)
+}
+
+// TestSetupTagsPastOwnUsers: bounces to tags pass such a list, and nobody else does.
+func TestSetupTagsPastOwnUsers(t *testing.T) {
+	p := newPlugged(t, "postfix", "", "batv = \"sign\"\n", ownUsers)
 	p.verify(rig.Outside, 0, "own-list-first", true)
 	say := func(k *mailtest.Talk, commands ...string) {
 		t.Helper()

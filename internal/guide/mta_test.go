@@ -337,3 +337,12 @@ func TestEximWithoutADoor(t *testing.T) {
 		t.Errorf("%q %q", g.Config, g.Warnings)
 	}
 }
+
+// TestTagsForAnybody: a map that takes tags off would let everybody past Postfix's own list.
+func TestTagsForAnybody(t *testing.T) {
+	c := parse(t, "state = \"\"\n[milter]\nlisten = \"inet:127.0.0.1:9000\"\n[socketmap]\nlisten = \"127.0.0.1:10041\"\n[[domain]]\nname = \"one.example\"\nrecipients = [\"anybody\"]\nbatv = \"sign\"\n")
+	g := made(t, "postfix", Place{Config: c})
+	if w := strings.Join(g.Warnings, "\n"); strings.Contains(g.Text(), "recipient_canonical_maps") || !strings.Contains(w, `the recipients of one.example are "anybody": name a source`) {
+		t.Errorf("%s", g.Text())
+	}
+}

@@ -44,7 +44,7 @@ const aboutPostfix = "Postfix keeps its ports, its queue and its configuration, 
 func (m *mta) postfixInTheWay() string {
 	text := "reject_unverified_recipient comes out: Backstop has asked already, and Postfix's own questions would cost strangers a 450. " +
 		"smtpd_reject_unlisted_recipient = no comes out too. What Postfix itself refuses it refuses before Backstop is asked: for a domain in virtual_mailbox_domains or mydestination its own list " +
-		"(virtual_mailbox_maps, local_recipient_maps) decides first. Where that list has all users, it may stay: then recipients = [\"anybody\"] is right for the domain, or the same list once more as a source."
+		"(virtual_mailbox_maps, local_recipient_maps) decides first. Where that list has all users, it may stay; recipients of the domain are then the same list as a source (postmap:FILE, SQL, LDAP), or without batv \"anybody\"."
 	text += " Backstop covers " + m.covered() + ": every other domain of relay_domains, virtual_mailbox_domains and mydestination is as it was, backscatter too, until it has a [[domain]]."
 	if m.uses("milter") || m.uses("policy") {
 		text += " Networks in mynetworks besides this machine belong into internal of [milter] as well: "
@@ -66,6 +66,11 @@ func (m *mta) postfixUntag(g *Guide) error {
 			what = "leave --door out, for lines by which [socketmap] takes the tag off"
 		}
 		m.mind("A domain has batv. If Postfix has a list of its users (virtual_mailbox_maps, local_recipient_maps, relay_recipient_maps), it refuses bounces to the tagged address before the milter hears of them: %s.", what)
+		return nil
+	}
+	if d := m.tagsForAnybody(); d != "" {
+		m.mind("A domain has batv, and if Postfix has a list of its users, it refuses bounces to the tagged address before the milter hears of them. A map that takes the tag off would let anybody pass that list, "+
+			"for the recipients of %s are \"anybody\": name a source that knows the users, such as postmap:FILE, and run this again.", d)
 		return nil
 	}
 	at, err := m.postfixAt("socketmap")

@@ -29,6 +29,18 @@ func (m *mta) tags() (any, guarded bool) {
 	return any, guarded
 }
 
+// tagsForAnybody is a domain that tags and takes everybody for a user, "" where there is none. Postfix takes whoever a
+// canonical map has for existing, and asks its own lists no more.
+func (m *mta) tagsForAnybody() string {
+	for i := range m.domains {
+		d := &m.domains[i]
+		if d.Guards.Tags != evidence.TagOff && slices.ContainsFunc(d.Sources, func(s config.Source) bool { return s.Kind == config.SourceAnybody }) {
+			return d.Name
+		}
+	}
+	return ""
+}
+
 // warnOfCircles finds domains whose recipients are asked of this very MTA: each would wait for the other.
 func (m *mta) warnOfCircles() {
 	for i := range m.domains {
