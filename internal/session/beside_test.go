@@ -417,6 +417,35 @@ func TestRecount(t *testing.T) {
 	}
 }
 
+// TestRecountOthers: a bounce to several recipients of the MTA's own is its own business, at its start too.
+func TestRecountOthers(t *testing.T) {
+	for second, rule := range map[string]verdict.Rule{"y@other.example": verdict.Accepted, "bob@example.org": verdict.NullSenderRecipients} {
+		w := newWorld(t)
+		s := w.from(stranger, evidence.DoorPolicy)
+		s.Mail(path(t, ""), smtp.MailParams{})
+		s.Rcpt(addr(t, "x@other.example"), smtp.RcptParams{})
+		if v := s.Rcpt(addr(t, second), smtp.RcptParams{}); v.Rule != rule {
+			t.Errorf("%s: %v", second, v.Rule)
+		}
+		if v := s.Recount(2); v.Rule != verdict.Accepted && second == "y@other.example" {
+			t.Errorf("%s, at DATA: %v", second, v.Rule)
+		}
+	}
+}
+
+// TestMixedIsMarked: a message to a domain of the MTA's and to one of ours is marked as ours are, whoever comes first.
+func TestMixedIsMarked(t *testing.T) {
+	for _, to := range [][]string{{"x@other.example", "bob@example.org"}, {"bob@example.org", "x@other.example"}} {
+		w := newWorld(t)
+		w.org.Guards = evidence.Guards{SPF: evidence.CheckMark, DMARC: evidence.CheckMark}
+		w.auth.spf, w.auth.dmarc = evidence.Pass, evidence.DMARC{Result: evidence.Pass, Domain: "far.example"}
+		_, c := w.judged(w.beside(false), letter{"ann@far.example", to, "From: ann@far.example\r\n\r\nHello.\r\n"})
+		if got := names(c.Fields); got != "Authentication-Results Backstop-Origin" {
+			t.Errorf("%v: %s", to, got)
+		}
+	}
+}
+
 // TestSignUntag: the maps that an MTA asks for tags.
 func TestSignUntag(t *testing.T) {
 	w := newWorld(t)

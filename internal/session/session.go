@@ -203,7 +203,7 @@ func (s *Session) beginRcpt(to mail.Address) recipient {
 
 // Recount is for a door that hears how many recipients there are only when all are known. It objects as Rcpt would have.
 func (s *Session) Recount(n int) verdict.Verdict {
-	if n <= 1 || !s.c.FromGiven || !s.c.From.IsNull() {
+	if n <= 1 || !s.c.FromGiven || !s.c.From.IsNull() || len(s.rcpts) > 0 && s.domain == &s.e.beside { // of whom none is ours
 		return verdict.Verdict{Effect: verdict.Accept, Rule: verdict.Accepted}
 	}
 	s.c.Stage, s.c.RcptCount = evidence.StageRcpt, n-1
