@@ -23,7 +23,7 @@ func TestSetupWithRealServers(t *testing.T) {
 	} {
 		t.Run(w.product+" "+w.door, func(t *testing.T) {
 			t.Parallel()
-			p := newPlugged(t, w.product, w.door, "", "")
+			p := newPlugged(t, w.product, w.door, "", rig.Pasted{})
 			p.verify(rig.Outside, 0, "refuses", true)
 			p.verify(rig.Inside, map[string]int{"accepts": 1, "refuses": 0}[w.inside], w.inside, w.inside == "refuses")
 			p.otherWays(w.inside)
@@ -51,8 +51,8 @@ type plugged struct {
 	stopped       bool
 }
 
-// newPlugged starts both. domain is more of the [[domain]], main more of main.cf.
-func newPlugged(t *testing.T, product, door, domain, main string) *plugged {
+// newPlugged starts both. domain is more of the [[domain]], lines are there before those of the guide.
+func newPlugged(t *testing.T, product, door, domain string, lines rig.Pasted) *plugged {
 	dir := t.TempDir()
 	mailtest.WriteFile(t, dir, "users", strings.Join(rig.Users(), "\n")+"\n")
 	p := &plugged{t: t, product: product, door: door, text: fmt.Sprintf(`state = %q
@@ -92,7 +92,6 @@ name = %q
 	if err := json.Unmarshal([]byte(out), &g); err != nil || code != 0 {
 		t.Fatalf("exit %d, %v: %s", code, err, stderr)
 	}
-	lines := rig.Pasted{Main: main}
 	for _, s := range g.Steps {
 		if s.File != "" {
 			lines.Add(t, s.File, s.Lines...)
@@ -196,39 +195,53 @@ const ownUsers = "relay_domains = example.net\nvirtual_mailbox_domains = example
 
 // TestSetupBesideOwnUsers: a list of Postfix's own is no fault.
 func TestSetupBesideOwnUsers(t *testing.T) {
-	p := newPlugged(t, "postfix", "", "recipients = [\"anybody\"]\n", ownUsers)
+	p := newPlugged(t, "postfix", "", "recipients = [\"anybody\"]\n", rig.Pasted{Main: ownUsers})
 	p.verify(rig.Outside, 0, "own-list-first", true)
 }
 
 // TestSetupTagsPastOwnUsers: bounces to tags pass such a list, and nobody else does.
 func TestSetupTagsPastOwnUsers(t *testing.T) {
-	p := newPlugged(t, "postfix", "", "batv = \"sign\"\n", ownUsers)
-	p.verify(rig.Outside, 0, "own-list-first", true)
-	say := func(k *mailtest.Talk, commands ...string) {
-		t.Helper()
-		k.Expect(t, "220", "banner")
-		for _, c := range append([]string{"EHLO x.test"}, commands...) {
-			if r := k.Ask(t, c).String(); !strings.HasPrefix(r, "2") && !strings.HasPrefix(r, "354") {
-				t.Fatalf("%s: %s", c, r)
+	aliases := mailtest.WriteFile(t, mailtest.Dir(t), "aliases", "alice: alice@example.net\n")
+	for _, c := range []struct {
+		product, to, unknown string
+		lines                rig.Pasted
+	}{
+		{"postfix", "alice@example.com", "virtual mailbox table", rig.Pasted{Main: ownUsers}},
+		{"sendmail", "alice@example.net", "... User unknown", rig.Pasted{MC: "define(`ALIAS_FILE', `" + aliases + "')dnl\nLOCAL_DOMAIN(`example.com')dnl\n"}},
+	} {
+		t.Run(c.product, func(t *testing.T) {
+			p := newPlugged(t, c.product, "", "batv = \"sign\"\n", c.lines)
+			const message = "Subject: x\r\n\r\nx\r\n."
+			p.send(rig.Inside, "MAIL FROM:<alice@example.com>", "RCPT TO:<dora@elsewhere.test>", "DATA", message)
+			out := p.server.World.Messages()
+			if len(out) != 1 || !strings.HasPrefix(out[0].From, "prvs=") {
+				t.Fatalf("left: %v", out)
 			}
+			p.send(rig.Outside, "MAIL FROM:<>", "RCPT TO:<"+out[0].From+">", "DATA", message)
+			in := p.server.Store.Messages()
+			if len(in) != 1 || len(in[0].To) != 1 || in[0].To[0].Path != c.to || !strings.Contains(string(in[0].Body), "Backstop-Bounce: proven by=tag") {
+				t.Errorf("stored: %v\n%s", in, p.server.Log())
+			}
+			k := p.server.Dial(t, rig.Outside)
+			k.Expect(t, "220", "banner")
+			k.Ask(t, "EHLO x.test")
+			k.Ask(t, "MAIL FROM:<>")
+			if r := k.Ask(t, "RCPT TO:<"+strings.Replace(out[0].From, "alice", "x7q", 1)+">").String(); !strings.HasPrefix(r, "550 5.1.1") || !strings.Contains(r, c.unknown) {
+				t.Errorf("somebody who is not in the list: %s", r)
+			}
+		})
+	}
+}
+
+// send hands a message to the server from an address.
+func (p *plugged) send(from string, commands ...string) {
+	p.t.Helper()
+	k := p.server.Dial(p.t, from)
+	k.Expect(p.t, "220", "banner")
+	for _, c := range append([]string{"EHLO x.test"}, commands...) {
+		if r := k.Ask(p.t, c).String(); !strings.HasPrefix(r, "2") && !strings.HasPrefix(r, "354") {
+			p.t.Fatalf("%s: %s", c, r)
 		}
-		p.server.Settle(t)
 	}
-	say(p.server.Dial(t, rig.Inside), "MAIL FROM:<alice@example.com>", "RCPT TO:<dora@elsewhere.test>", "DATA", "From: alice@example.com\r\nSubject: x\r\n\r\nx\r\n.")
-	out := p.server.World.Messages()
-	if len(out) != 1 || !strings.HasPrefix(out[0].From, "prvs=") {
-		t.Fatalf("left: %v", out)
-	}
-	say(p.server.Dial(t, rig.Outside), "MAIL FROM:<>", "RCPT TO:<"+out[0].From+">", "DATA", "From: <>\r\nSubject: a bounce\r\n\r\nx\r\n.")
-	in := p.server.Store.Messages()
-	if len(in) != 1 || len(in[0].To) != 1 || in[0].To[0].Path != "alice@example.com" {
-		t.Errorf("stored: %v\n%s", in, p.server.Log())
-	}
-	k := p.server.Dial(t, rig.Outside)
-	k.Expect(t, "220", "banner")
-	k.Ask(t, "EHLO x.test")
-	k.Ask(t, "MAIL FROM:<>")
-	if r := k.Ask(t, "RCPT TO:<"+strings.Replace(out[0].From, "alice", "nobody", 1)+">").String(); !strings.HasPrefix(r, "550 5.1.1") || !strings.Contains(r, "virtual mailbox table") {
-		t.Errorf("somebody who is not in the list: %s", r)
-	}
+	p.server.Settle(p.t)
 }

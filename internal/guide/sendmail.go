@@ -1,6 +1,9 @@
 package guide
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 const aboutSendmail = "Sendmail keeps its ports, its queue and its configuration, and asks Backstop as a milter during the session: recipients, forged senders, SPF, DMARC, bounces, tags, seals. " +
 	"One line in sendmail.mc."
@@ -36,12 +39,26 @@ func sendmail(m *mta) (Guide, error) {
 			"define(`SMTP_MAILER_LL', `0')dnl", "define(`RELAY_MAILER_LL', `0')dnl")
 	}
 	if tagging, _ := m.tags(); tagging {
-		m.mind("A domain has batv. If its users are Sendmail's own (local-host-names), it refuses bounces to the tagged address before the milter hears of them: no batv there, or relay the domain to the server that has the users.")
+		g.Steps = slices.Insert(g.Steps, 1, sendmailUntag())
 	}
 	if !inside(m.internal, "127.0.0.1") {
 		m.warn = append(m.warn, "[milter] internal does not have 127.0.0.1: what local programs send is handed to Sendmail from there, and would be judged as mail from outside.")
 	}
 	return g, nil
+}
+
+// sendmailUntag lets Sendmail look users of its own up without the tag: it would refuse a bounce to a tag before the
+// milter hears of it. The map gives back what it does not match.
+func sendmailUntag() Step {
+	return Step{Title: "Let bounces to tags pass Sendmail's own users", File: "sendmail.mc",
+		Text: "Below that line, for domains whose users are Sendmail's own (local-host-names); elsewhere it does no harm. In the last line a tab stands before \"$:\". If there is a LOCAL_CONFIG or LOCAL_RULE_0 already, put the lines there.",
+		Lines: []string{
+			"dnl # Sendmail looks the address up without its tag (batv). Whether the tag is good the milter says.",
+			"LOCAL_CONFIG",
+			"Kuntag regex -s1 ^prvs=[0-9]{4}[0-9a-fA-F]{6}=(.+)",
+			"LOCAL_RULE_0",
+			"R$+ < @ $=w . >\t$: $(untag $1 $) < @ $2 . >",
+		}}
 }
 
 // sendmailAt is the milter as Sendmail writes it: inet:PORT@HOST, or local:PATH.
