@@ -181,6 +181,7 @@ func (c *Conn) rcpt(data []byte) error {
 	if err := c.answer(r); err != nil {
 		return err
 	}
+	c.mac.forget(rankRcpt) // an MTA that has none for the next recipient sends none, and these are not his
 	if last {
 		c.over(rankMail)
 	}

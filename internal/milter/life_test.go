@@ -92,6 +92,41 @@ func TestDrainAtNextMail(t *testing.T) {
 	}
 }
 
+// TestDrainAsMailBegins: a Drain that finds no transaction, while one is begun, does not end it.
+func TestDrainAsMailBegins(t *testing.T) {
+	near, far := net.Pipe()
+	defer near.Close()
+	defer far.Close()
+	c := milter.NewConn(far, &milter.Config{})
+	if err := c.DrainedAtMail(); err != nil {
+		t.Fatal(err)
+	}
+	go io.WriteString(near, "x")
+	if _, err := far.Read(make([]byte, 1)); err != nil {
+		t.Errorf("the transaction is cut off: %v", err)
+	}
+}
+
+// TestLastRecipient: what takes or throws away the whole message ends its transaction at that recipient; a refusal does not.
+func TestLastRecipient(t *testing.T) {
+	for _, tc := range []struct {
+		action milter.Action
+		ends   bool
+	}{{milter.Accept, true}, {milter.Discard, true}, {milter.Reject, false}, {milter.TempFail, false}, {milter.Continue, false}} {
+		r := &recorder{say: map[string]milter.Response{"rcpt <bob@example.com>": {Action: tc.action}}}
+		mta := start(t, r, milter.Config{}, milter.Offer{})
+		open(t, mta)
+		_, err := mta.Rcpt("carol@example.com")
+		if (err != nil) != tc.ends {
+			t.Errorf("%v: the next recipient: %v", tc.action, err)
+		}
+		over(t, r, mta)
+		if last := r.log[len(r.log)-3]; tc.ends != (last == "rcpt <bob@example.com>") {
+			t.Errorf("%v: %q", tc.action, r.log)
+		}
+	}
+}
+
 func TestPanic(t *testing.T) {
 	for _, at := range []string{"connect", "helo", "mail", "rcpt", "data", "unknown", "message", "abort", "close"} {
 		t.Run(at, func(t *testing.T) {

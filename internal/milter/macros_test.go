@@ -82,6 +82,36 @@ func TestMacros(t *testing.T) {
 		"close j= i= {auth_authen}= rcpt_addr=")
 }
 
+// TestMacrosOfRecipients: a recipient without macros has not those of the one before, and none of a stage that is yet to come.
+func TestMacrosOfRecipients(t *testing.T) {
+	r := &recorder{}
+	watch(r, "i", "rcpt_addr")
+	mta := start(t, r, milter.Config{}, milter.Offer{})
+	ok := must(t)
+	ok(mta.Connect(client))
+	ok(mta.Helo("x"))
+	mta.Macros(milter.StageMail, "i", "ID1")
+	ok(mta.Mail("ann@example.org"))
+	mta.Macros(milter.StageRcpt, "{rcpt_addr}", "bob", "i", "ID2")
+	ok(mta.Rcpt("bob@example.com"))
+	ok(mta.Rcpt("carol@example.com"))
+	mta.Macros(milter.StageData, "i", "ID3")
+	ok(mta.Rcpt("dave@example.com"))
+	mta.Macros(milter.StageRcpt, "{rcpt_addr}", "erin")
+	ok(mta.Rcpt("erin@example.com"))
+	ok(mta.Data())
+	over(t, r, mta)
+	wantLog(t, r,
+		"connect mx.example.net 4 192.0.2.1:25 i= rcpt_addr=", "helo x i= rcpt_addr=",
+		"mail <ann@example.org> i=ID1 rcpt_addr=",
+		"rcpt <bob@example.com> i=ID2 rcpt_addr=bob",
+		"rcpt <carol@example.com> i=ID1 rcpt_addr=",
+		"rcpt <dave@example.com> i=ID1 rcpt_addr=",
+		"rcpt <erin@example.com> i=ID1 rcpt_addr=erin",
+		"data i=ID1 rcpt_addr=",
+		"abort i=ID1 rcpt_addr=", "close i=ID1 rcpt_addr=")
+}
+
 // TestMacrosAskedFor: the MTA sends what it was asked for, by stage.
 func TestMacrosAskedFor(t *testing.T) {
 	r := &recorder{}
