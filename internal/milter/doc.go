@@ -17,7 +17,7 @@
 //   - anything before the negotiation but QUIT, and a second negotiation;
 //   - HELO, MAIL or UNKNOWN before CONNECT, and a second CONNECT without QUIT_NC;
 //   - RCPT, DATA or a part of a message outside of a transaction, RCPT behind DATA, a header field behind the end
-//     of the header, and any command within a message but its parts, macros, ABORT and QUIT.
+//     of the header, and any command within a message but its parts, macros, ABORT, QUIT and QUIT_NC.
 //
 // These do not: ABORT at any time, and twice; MAIL and HELO while a transaction is open, which end it;
 // a missing HELO, DATA or end of header (an older MTA has no DATA); a CONNECT whose family, port or address makes no sense, which

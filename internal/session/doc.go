@@ -2,8 +2,9 @@
 // last dot. A door tells it what the client said; it gathers evidence, asks the verdict,
 // fetches the one piece that the verdict still lacks, and answers. Once a
 // recipient is accepted it holds the downstream's hand until the downstream's own final
-// answer, which becomes the sender's. Mail comes in from the world, or leaves from our own
-// servers: which of the two (evidence.Case.Leaves) says who must prove what, and what is
+// answer, which becomes the sender's. At a door that delivers nothing (evidence.Door.Delivers) nobody's hand
+// is held: the directory says who exists, and Judge says what the MTA is to change. Mail comes in from the world, or leaves from our own
+// servers and users: which of the two (evidence.Case.Leaves) says who must prove what, and what is
 // written into the header (edit.go, bounce.go, authenticate.go).
 //
 // # Limits
