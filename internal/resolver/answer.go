@@ -20,7 +20,7 @@ type answer struct {
 	addrs []netip.Addr
 	none  string        // why there is nothing; "": there is
 	next  string        // there is a CNAME record that leads there, and what is there was not said
-	ttl   time.Duration // how long it holds
+	ttl   time.Duration // how long it holds, as the server says; longest at most
 }
 
 // size is how many octets it holds, about.
@@ -93,7 +93,7 @@ func failed(m *dns.Msg, asked *dns.Msg) error {
 
 // follow finds the records at the end of the chain of CNAME records that begins at the name.
 func follow(m *dns.Msg, q question) (answer, error) {
-	a := answer{ttl: mostKept}
+	a := answer{ttl: longest}
 	alias := map[string]*dns.CNAME{}
 	for _, rr := range m.Answer {
 		if c, is := rr.(*dns.CNAME); is && c.Hdr.Class == dns.ClassINET {

@@ -43,8 +43,8 @@ type flight struct {
 
 // join returns the flight of this question, and begins it if there is none; or says why not.
 // Whoever gets one waits for it or leaves it.
-func (r *Resolver) join(q question) (*flight, string) {
-	f, why := r.board(q)
+func (r *Resolver) join(q question, anew bool) (*flight, string) {
+	f, why := r.board(q, anew)
 	if why == errMany {
 		r.turned.note(f.below)
 		why += " below " + strings.TrimSuffix(shown(f.below), ".")
@@ -56,7 +56,7 @@ func (r *Resolver) join(q question) (*flight, string) {
 const errMany = "too many questions are under way"
 
 // board is join under the mutex. Of a question that is turned away the flight tells the domain.
-func (r *Resolver) board(q question) (*flight, string) {
+func (r *Resolver) board(q question, anew bool) (*flight, string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
@@ -67,7 +67,7 @@ func (r *Resolver) board(q question) (*flight, string) {
 		return f, ""
 	}
 	f := &flight{q: q, below: registered(q.name), done: make(chan struct{}), waiting: 1}
-	if k, found := r.fresh(q); found { // it ended a moment ago
+	if k, found := r.known(q, anew); found { // it ended a moment ago
 		f.kept = k
 		close(f.done)
 		return f, ""
@@ -179,7 +179,7 @@ func (r *Resolver) queued(n int) {
 // ask puts the question to the servers, and again for the name at the end of a chain that the answer
 // does not show.
 func (r *Resolver) ask(f *flight, q question) kept {
-	ttl := mostKept
+	ttl := longest
 	for range maxChain {
 		a, err := r.exchange(f, q)
 		if err != nil {
@@ -187,8 +187,8 @@ func (r *Resolver) ask(f *flight, q question) kept {
 		}
 		ttl = min(ttl, a.ttl)
 		if a.next == "" {
-			a.ttl = max(ttl, leastKept)
-			return kept{answer: a, until: r.conf.Now().Add(a.ttl)}
+			a.ttl = ttl
+			return kept{answer: a, until: r.conf.Now().Add(min(max(ttl, leastKept), mostKept))}
 		}
 		q.name = a.next
 	}

@@ -44,7 +44,7 @@ func FuzzRead(f *testing.F) {
 		if empty := len(a.texts)+len(a.addrs) == 0; empty != (a.none != "" || a.next != "") {
 			t.Errorf("%+v", a)
 		}
-		if a.ttl < 0 || a.ttl > mostKept || a.none != "" && a.next != "" {
+		if a.ttl < 0 || a.ttl > longest || a.none != "" && a.next != "" {
 			t.Errorf("%+v", a)
 		}
 		if len(a.prefs) != 0 && len(a.prefs) != len(a.texts) {

@@ -75,6 +75,8 @@ const (
 	mostKept     = time.Hour
 	mostKeptNone = 5 * time.Minute
 	failureKept  = 5 * time.Second
+	// longest is how long others keep an answer, as recursive servers do; what claims more is taken for that.
+	longest = 24 * time.Hour
 )
 
 // Resolver asks and remembers. Its methods are called from many goroutines.
@@ -187,6 +189,18 @@ func (r *Resolver) LookupA(ctx context.Context, name string) ([]netip.Addr, erro
 	return slices.Clone(a.addrs), nil
 }
 
+// LookupAFresh is LookupA for one who must know what is so now: it asks a server even where an answer is
+// remembered, but not again within 5 s where that could not be found out (RFC 9520, 3.2). The servers asked have memories of
+// their own. So it also says for how long the answer may still be given from there, a day at most: what one asks
+// after that was found out later than this.
+func (r *Resolver) LookupAFresh(ctx context.Context, name string) ([]netip.Addr, time.Duration, error) {
+	a, err := r.find(ctx, name, dns.TypeA, true)
+	if err != nil {
+		return nil, 0, err
+	}
+	return slices.Clone(a.addrs), a.ttl, nil
+}
+
 // LookupMX returns the MX records of a name, the preferred first, hosts with the dot at
 // the end. A null MX (RFC 7505) is one with the host ".".
 func (r *Resolver) LookupMX(ctx context.Context, name string) ([]*net.MX, error) {
@@ -255,20 +269,25 @@ func (r *Resolver) LookupAddr(ctx context.Context, addr string) ([]string, error
 
 // lookup answers from memory or asks. The error is nil or a *net.DNSError.
 func (r *Resolver) lookup(ctx context.Context, name string, kind uint16) (answer, error) {
+	return r.find(ctx, name, kind, false)
+}
+
+// find is lookup; anew: answers in memory do not count.
+func (r *Resolver) find(ctx context.Context, name string, kind uint16, anew bool) (answer, error) {
 	q := question{kind: kind}
 	var ok bool
 	if q.name, ok = wireName(name); !ok {
 		return answer{}, &net.DNSError{Err: "not a name that can be in the DNS", Name: shown(name), IsNotFound: true}
 	}
 	r.asked.Add(1)
-	if k, found := r.fresh(q); found {
+	if k, found := r.known(q, anew); found {
 		r.hits.Add(1)
 		return k.tell(name)
 	}
 	if ctx.Err() != nil {
 		return answer{}, gone(ctx, name)
 	}
-	f, why := r.join(q)
+	f, why := r.join(q, anew)
 	if why != "" {
 		return answer{}, &net.DNSError{Err: why, Name: shown(name), IsTemporary: true}
 	}
@@ -290,10 +309,10 @@ func gone(ctx context.Context, name string) *net.DNSError {
 	return e
 }
 
-// fresh is what the cache has of the question.
-func (r *Resolver) fresh(q question) (kept, bool) {
+// known is what the cache has of the question; anew: only that it could not be found out.
+func (r *Resolver) known(q question, anew bool) (kept, bool) {
 	k, found := r.cache.GetIfPresent(q)
-	if !found {
+	if !found || anew && k.err == nil {
 		return kept{}, false
 	}
 	if !r.conf.Now().Before(k.until) {
