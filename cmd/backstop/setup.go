@@ -28,12 +28,12 @@ func (a *app) setup() *cobra.Command {
 		Short: "Print the lines that plug Backstop into a mail server, or test whether they work",
 		Long: "postfix, sendmail and exim stand beside Backstop and ask it during the session: printed\n" +
 			"are the lines to paste there, for the doors that this configuration has ([milter],\n" +
-			"[policy], [socketmap], [tcp_table], [panel]), or for the best one and its section where it\n" +
-			"has none. exchange and domino stand behind it: printed are the steps that make them tell at\n" +
+			"[policy], [socketmap], [tcp_table], [panel]), the milter alone where there is one, or for the\n" +
+			"best one and its section where it has none. exchange and domino stand behind it: printed are the steps that make them tell at\n" +
 			"RCPT who exists. Nothing is changed anywhere. `setup dns` prints DNS records.\n\n" +
 			"With --verify nothing is printed to paste: the server is asked, as a stranger would, about\n" +
 			"somebody who cannot exist and about the postmaster, without sending mail, and the running\n" +
-			"daemon whether it was asked. What was found, and what to look at, is said in words. The\n" +
+			"daemon at which door it was asked. What was found, and what to look at, is said in words. The\n" +
 			"exit code is then 0 when it works, 1 when it does not, and 2 when that cannot be told.",
 		Example: "  backstop setup postfix\n  backstop setup postfix --door policy\n  backstop setup postfix --verify mx.example.com\n" +
 			"  backstop setup sendmail --verify 192.0.2.25:25 --source 192.0.2.26 --domain example.com\n" +
@@ -49,7 +49,7 @@ func (a *app) setup() *cobra.Command {
 	c.AddCommand(a.setupDNS())
 	c.Flags().StringVar(&f.domain, "domain", "", "for this `DOMAIN` alone")
 	c.Flags().StringVar(&f.gateway, "gateway", "", "the IP `ADDRESS` of Backstop as the server sees it, where that is another machine")
-	c.Flags().StringVar(&f.door, "door", "", "plug in by this `DOOR` alone: milter, policy, socketmap, tcp_table or panel")
+	c.Flags().StringVar(&f.door, "door", "", "plug in by this `DOOR` alone, and with --verify look at it alone: milter, policy, socketmap, tcp_table or panel")
 	c.Flags().StringVar(&f.server, "verify", "", "ask the server at `HOST[:PORT]` whether it works (port 25)")
 	c.Flags().StringVar(&f.source, "source", "", "with --verify, connect from this `ADDRESS` of this machine")
 	stateFlag(c, &f.state)
