@@ -48,7 +48,7 @@ func (s *SMTP) keys(d *decoder) []key {
 		{name: "max_recipients", def: "100", set: integer(&s.MaxRecipients, 1, 100000),
 			doc: "Recipients of one transaction; further ones are told 452 and come in another. RFC 5321, 4.5.3.1.8 asks for 100 at least."},
 		{name: "max_connections", def: "5000", set: integer(&s.MaxConnections, 1, 1000000),
-			doc: "Connections open at once; further ones are told 421. Each takes about 20 KB and a file descriptor."},
+			doc: "Connections open at once at one listener, of whatever door; further ones are told 421, and beside an MTA just closed, so that it tries again later. Each takes about 20 KB and a file descriptor."},
 		{name: "per_client", def: "50", set: integer(&s.PerClient, 0, 1000000),
 			doc: "Connections open at once from one address (IPv6: one /64); 0 is no limit. Raise it where one relay brings all the mail."},
 		{name: "blocked", def: "[]", set: networks(&s.Blocked, "nobody will be able to send anything"),
