@@ -29,8 +29,8 @@ func (a *app) setup() *cobra.Command {
 		Long: "postfix, sendmail and exim stand beside Backstop and ask it during the session: printed\n" +
 			"are the lines to paste there, for the doors that this configuration has ([milter],\n" +
 			"[policy], [socketmap], [tcp_table], [panel]), the milter alone where there is one, or for the\n" +
-			"best one and its section where it has none. exchange and domino stand behind it: printed are the steps that make them tell at\n" +
-			"RCPT who exists. Nothing is changed anywhere. `setup dns` prints DNS records.\n\n" +
+			"best one and its section where it has none. exchange and domino stand behind it: printed are\n" +
+			"the steps that make them tell at RCPT who exists. Nothing is changed anywhere. `setup dns` prints DNS records.\n\n" +
 			"With --verify nothing is printed to paste: the server is asked, as a stranger would, about\n" +
 			"somebody who cannot exist and about the postmaster, without sending mail, and the running\n" +
 			"daemon at which door it was asked. What was found, and what to look at, is said in words. The\n" +

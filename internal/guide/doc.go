@@ -11,5 +11,5 @@
 // Exchange (2013 and later) and Domino (6 and later), after their vendors' documentation; Postfix (3.0 and later),
 // Sendmail (8.14 and later) and Exim (4.89 and later), as Debian has them. Nothing is looked at or changed
 // there: what a main.cf or sendmail.mc has already is not known. Neither is Backstop's address on another machine,
-// unless it is told.
+// unless it is told. A circle is seen where an address or name in the configuration is this machine's: names are not looked up.
 package guide

@@ -10,5 +10,5 @@
 //
 // No DATA, no TLS, no login: port 25 takes strangers without. The counters are those of all
 // mail: where other mail came through the same door in the same moment, "was asked" may be its
-// doing. Which list refused cannot be seen in a reply of Postfix's own.
+// doing. [socketmap] and [tcp_table] have one counter. Which of several doors that were asked refused is not known. Which list refused cannot be seen in a reply of Postfix's own.
 package verify
