@@ -200,7 +200,7 @@ func folderHint(path string, err error) string {
 	case errors.Is(err, fs.ErrPermission):
 		return "let the user that backstop runs as write to " + folder
 	case errors.Is(err, syscall.EROFS):
-		return "the systemd unit lets backstop write to its state folder alone: ReadWritePaths=" + folder + " adds this one, or a socket unit opens the socket (systemd:NAME)"
+		return "the systemd unit lets backstop write to its state folder and /run/backstop alone: ReadWritePaths=" + folder + " adds this one, or a socket unit opens the socket (systemd:NAME)"
 	}
 	return ""
 }
