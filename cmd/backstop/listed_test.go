@@ -107,6 +107,7 @@ func TestListedStatus(t *testing.T) {
 		{List: "b.example.org", Address: "192.0.2.25", Standing: "clean", Since: now.Add(-time.Minute), Detail: "there was no answer in time"},
 		{List: "a.example.org", Address: "2001:db8::25", Standing: "not-covered", Since: now, Detail: "the list does not list IPv6"},
 		{List: "b.example.org", Address: "2001:db8::25", Standing: "unknown"},
+		{List: "b.example.org", Address: "2001:db8::26", Standing: "unknown", Detail: "the server is away"},
 	}}, now)
 	for _, want := range []string{
 		"blocklist   a.example.org       192.0.2.25: LISTED, known for 3h",
@@ -114,6 +115,7 @@ func TestListedStatus(t *testing.T) {
 		"  there was no answer in time\n",
 		"2001:db8::25: no such addresses there, known for 0s",
 		"2001:db8::25: cannot tell yet",
+		"2001:db8::26: cannot tell                            the server is away\n",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())

@@ -45,7 +45,7 @@ func (a *app) status() *cobra.Command {
 }
 
 // blocklistWords are the standings of a status in words.
-var blocklistWords = map[string]string{"listed": "LISTED", "clean": "not listed", "not-covered": "no such addresses there", "unknown": "cannot tell yet"}
+var blocklistWords = map[string]string{"listed": "LISTED", "clean": "not listed", "not-covered": "no such addresses there", "unknown": "cannot tell"}
 
 func (a *app) printStatus(st daemon.Status, now time.Time) {
 	a.printf("%s, mode %s, process %d, up %s\n\n", st.Hostname, st.Mode, st.PID, span(now.Sub(st.Started)))
@@ -81,6 +81,9 @@ func (a *app) printStatus(st daemon.Status, now time.Time) {
 		what := blocklistWords[l.Standing]
 		if !l.Since.IsZero() {
 			what += ", known for " + span(now.Sub(l.Since))
+		}
+		if l.Standing == "unknown" && l.Detail == "" {
+			what += " yet" // nobody was asked
 		}
 		t.AppendRow(table.Row{"blocklist", l.List, l.Address + ": " + what, l.Detail})
 	}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -22,12 +23,13 @@ const (
 type said struct {
 	standing Standing // Listed, Clean, or Unknown
 	codes    []netip.Addr
-	why      string // Unknown
-	refused  bool   // Unknown, and the list itself says that it does not answer: its text says more
+	why      string        // Unknown
+	refused  bool          // Unknown, and the list itself says that it does not answer: its text says more
+	kept     time.Duration // how much longer servers may remember it
 }
 
 // judge reads the answer to a question for an address.
-func judge(addrs []netip.Addr, err error) said {
+func judge(addrs []netip.Addr, kept time.Duration, err error) said {
 	if err != nil {
 		var e *net.DNSError
 		if errors.As(err, &e) && e.IsNotFound {
@@ -49,7 +51,7 @@ func judge(addrs []netip.Addr, err error) said {
 	if len(codes) > maxCodes {
 		return said{why: fmt.Sprintf("%d answers at once are none that a list gives", len(codes))}
 	}
-	return said{standing: Listed, codes: codes}
+	return said{standing: Listed, codes: codes, kept: kept}
 }
 
 // unfit says why an answer is none about the address; refused if it is the list's own word for that.

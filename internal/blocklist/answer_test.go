@@ -36,7 +36,7 @@ func TestReason(t *testing.T) {
 		"it broke":                    &net.DNSError{Err: "it\nbroke"},
 		"something else":              errors.New("something else"),
 	} {
-		if got := judge(nil, err); got.standing != Unknown || got.why != want {
+		if got := judge(nil, 0, err); got.standing != Unknown || got.why != want {
 			t.Errorf("%v: %+v", err, got)
 		}
 	}
@@ -53,7 +53,7 @@ func FuzzAnswer(f *testing.F) {
 		for ; len(octets) >= 4; octets = octets[4:] {
 			addrs = append(addrs, netip.AddrFrom4([4]byte(octets)))
 		}
-		s := judge(addrs, nil)
+		s := judge(addrs, 0, nil)
 		if (s.standing == Clean) != (len(addrs) == 0) || (s.standing == Unknown) == (s.why == "") || s.standing == NotCovered {
 			t.Errorf("%v: %+v", addrs, s)
 		}

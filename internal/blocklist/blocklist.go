@@ -17,7 +17,8 @@
 //
 // Lists of domains and of hashes are not asked. A list of IPv6 addresses without the test entry that the RFC wants is taken for one
 // that does not list IPv6, unless it lists the address itself. What the codes of other lists than those of Known mean
-// stands on their own pages. Answers are as old as the resolver's memory of them, an hour at most.
+// stands on their own pages. The DNS servers that are asked have memories of their own: one check alone may clear an address by a
+// test entry out of such a memory, while the list refuses by now. A Watch does not end an alarm by that.
 package blocklist
 
 import (
@@ -30,7 +31,9 @@ import (
 // Resolver asks the DNS. An error is a *net.DNSError, with IsNotFound where the DNS says that there is no
 // such record; all others mean that it could not be found out.
 type Resolver interface {
-	LookupA(ctx context.Context, name string) ([]netip.Addr, error)
+	// LookupAFresh asks a server, whatever the asker itself remembers; with an answer comes how much longer the servers'
+	// memories may give the same.
+	LookupAFresh(ctx context.Context, name string) ([]netip.Addr, time.Duration, error)
 	LookupTXT(ctx context.Context, name string) ([]string, error)
 }
 
@@ -62,6 +65,9 @@ type Result struct {
 	Text     []string     // Listed: what the list says of it (TXT), fit to be printed; may be empty
 	Why      string       // Unknown, NotCovered: the reason, in words
 	Took     time.Duration
+	// Kept is how much longer the answer to the test entry on which Clean or NotCovered rests may come from some memory:
+	// if the entry is there after that, then the list has answered since.
+	Kept time.Duration
 }
 
 // Overall is what several lists say of one address: listed if one of them lists it; otherwise unknown if one of

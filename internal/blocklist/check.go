@@ -13,6 +13,8 @@ const (
 	questionTime = 10 * time.Second
 	// atOnce is how many addresses one list is asked about side by side: lists count questions.
 	atOnce = 4
+	// listTime bounds all questions to one list: some minutes more than hundreds of addresses need where it answers.
+	listTime = 3 * time.Minute
 )
 
 // Checker asks lists about addresses. The zero value lacks a Resolver.
@@ -23,9 +25,12 @@ type Checker struct {
 }
 
 // Check asks each list about each address, all lists side by side, and returns the results by address and then by list,
-// in the order given. It takes no longer than a handful of questions to the slowest list; what is not known when ctx ends is Unknown.
+// in the order given. Nothing is taken from a memory of our own. It takes 3 minutes at most; what is not known then, or when ctx
+// ends, is Unknown.
 // Addresses are to be public ones without a zone index; an IPv4 address in IPv6 form is taken for the IPv4 address.
 func (c *Checker) Check(ctx context.Context, zones []string, addrs []netip.Addr) []Result {
+	ctx, cancel := context.WithTimeout(ctx, listTime)
+	defer cancel()
 	results := make([]Result, len(zones)*len(addrs))
 	var work sync.WaitGroup
 	for i, zone := range zones {
@@ -65,7 +70,7 @@ func (c *Checker) one(ctx context.Context, zone string, a netip.Addr, fit fitnes
 	case Listed:
 		r.Text = c.text(ctx, zone, a)
 	case Clean:
-		r.Standing, r.Why = fit.silence, fit.why
+		r.Standing, r.Why, r.Kept = fit.silence, fit.why, fit.kept
 	}
 	r.Took = time.Since(began)
 	return r
@@ -75,7 +80,7 @@ func (c *Checker) one(ctx context.Context, zone string, a netip.Addr, fit fitnes
 func (c *Checker) ask(ctx context.Context, zone string, a netip.Addr) said {
 	q, cancel := context.WithTimeout(ctx, questionTime)
 	defer cancel()
-	s := judge(c.Resolver.LookupA(q, Name(a, zone)))
+	s := judge(c.Resolver.LookupAFresh(q, Name(a, zone)))
 	if s.refused {
 		if t := c.text(ctx, zone, a); len(t) > 0 {
 			s.why += fmt.Sprintf("; it says %q", t[0])
@@ -100,8 +105,9 @@ type fitness struct {
 	// silence is what it means that an address is not there: Clean if the list answers us; NotCovered if it lists the
 	// other family alone; Unknown if it may be silent about everything. That an address is there holds in each case.
 	silence Standing
-	useless bool   // no answer means anything: nobody need be asked
-	why     string // unless silence is Clean
+	useless bool          // no answer means anything: nobody need be asked
+	why     string        // unless silence is Clean
+	kept    time.Duration // what silence rests on may be remembered for so much longer
 }
 
 // tests asks the test entries of a list, each family once. It is used by one goroutine.
@@ -117,12 +123,12 @@ func (t *tests) of(v6 bool) fitness {
 	own := t.entry(v6)
 	switch {
 	case own.standing == Listed:
-		return fitness{silence: Clean}
+		return fitness{silence: Clean, kept: own.kept}
 	case own.standing == Unknown:
 		return fitness{useless: true, why: own.why}
 	}
 	if other := t.entry(!v6); other.standing == Listed {
-		return fitness{silence: NotCovered, why: fmt.Sprintf("the list does not list IPv%s: it has no test entry for it", family(v6))}
+		return fitness{silence: NotCovered, kept: other.kept, why: fmt.Sprintf("the list does not list IPv%s: it has no test entry for it", family(v6))}
 	}
 	return fitness{why: fmt.Sprintf("the test entry %s is not listed, and every list has that: it refuses this resolver, it has shut down, or it is no list", entryOf(v6))}
 }

@@ -27,8 +27,11 @@ type WatchConfig struct {
 }
 
 // Watch checks addresses again and again, and logs each change once: listed, no longer listed, a list that cannot be
-// asked for Patience checks, and one that can be asked again. What could not be found out changes nothing: an address
-// stays as it was known last.
+// asked for Patience checks, and one that can be asked again.
+//
+// What could not be found out ends no alarm: an address that was listed stays so, and any other is Unknown. That an
+// address is there no more is silence, and silence is believed only of a list that answers: so it has to be seen again in a
+// later check, by a test entry that no memory on the way can have kept from the first.
 type Watch struct {
 	c WatchConfig
 
@@ -46,11 +49,14 @@ type pair struct {
 type Entry struct {
 	Zone     string
 	Address  netip.Addr
-	Standing Standing  // Unknown: nothing was found out yet
+	Standing Standing  // Unknown: nothing was found out yet, or it was not listed and the last check could not tell
 	Since    time.Time // it is so; zero while it is Unknown
 	Codes    []netip.Addr
 	Text     []string
-	Why      string // NotCovered: why
+	Why      string // NotCovered: why; Listed, and the last check did not find it: what that waits for
+
+	toldOf bool      // the log has heard that the list does not have such addresses
+	sure   time.Time // Listed: when it is believed that it is listed no more; zero: the last check did not find that
 }
 
 // ListState is how one list does.
@@ -60,6 +66,7 @@ type ListState struct {
 	Up    bool      // in the last check it told of every address
 	Fails int       // checks in a row in which it did not
 	Since time.Time // of the first of them
+	Told  bool      // once at least it has told of every address
 	Why   string
 }
 
@@ -118,12 +125,18 @@ func (w *Watch) Run(ctx context.Context) {
 func (w *Watch) pause() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	next := w.c.Every
 	for _, l := range w.lists {
 		if l.Fails > 0 && !l.Lost() {
-			return min(w.c.Every, Again)
+			next = min(next, Again)
 		}
 	}
-	return w.c.Every
+	for _, e := range w.pairs {
+		if !e.sure.IsZero() {
+			next = min(next, max(Again, e.sure.Sub(w.c.Now())))
+		}
+	}
+	return next
 }
 
 // check asks all lists about all addresses once.
@@ -138,7 +151,10 @@ func (w *Watch) check(ctx context.Context) {
 	for _, r := range results {
 		if r.Standing != Unknown {
 			w.found(r)
-		} else if failed[r.Zone] == "" {
+			continue
+		}
+		w.pairs[pair{r.Zone, r.Address}].lose()
+		if failed[r.Zone] == "" {
 			failed[r.Zone] = r.Why
 		}
 	}
@@ -147,11 +163,32 @@ func (w *Watch) check(ctx context.Context) {
 	}
 }
 
+// lose takes that a list did not tell: what was good is not known any more.
+func (e *Entry) lose() {
+	e.Why, e.sure = "", time.Time{}
+	if e.Standing != Listed {
+		e.Standing, e.Since = Unknown, time.Time{}
+	}
+}
+
+// gone says whether to believe at this time that a listed address is so no more.
+func (e *Entry) gone(r Result, now time.Time) bool {
+	if e.sure.IsZero() {
+		e.sure = now.Add(r.Kept)
+		e.Why = "it is not on the list any more; the next check after " + e.sure.UTC().Format(time.RFC3339) + " makes that sure"
+		return false
+	}
+	return !now.Before(e.sure)
+}
+
 // found takes what a list said of an address.
 func (w *Watch) found(r Result) {
 	e := w.pairs[pair{r.Zone, r.Address}]
 	was, since := e.Standing, e.Since
-	e.Codes, e.Text, e.Why = r.Codes, r.Text, r.Why
+	if was == Listed && r.Standing != Listed && !e.gone(r, w.c.Now()) {
+		return
+	}
+	e.Codes, e.Text, e.Why, e.sure = r.Codes, r.Text, r.Why, time.Time{}
 	if r.Standing == was {
 		return
 	}
@@ -170,7 +207,8 @@ func (w *Watch) found(r Result) {
 		log.Warn("an address of ours is listed", args...)
 	case was == Listed:
 		log.Info("an address of ours is no longer listed", "listed_for", w.c.Now().Sub(since).Round(time.Second).String())
-	case r.Standing == NotCovered:
+	case r.Standing == NotCovered && !e.toldOf:
+		e.toldOf = true
 		log.Info("a blocklist does not list such addresses", "why", r.Why)
 	}
 }
@@ -202,7 +240,7 @@ func (w *Watch) asked(l *ListState, why string) {
 	if l.Lost() {
 		w.c.Logger.Info("a blocklist can be asked again", "list", l.Zone, "away_for", w.c.Now().Sub(l.Since).Round(time.Second).String())
 	}
-	l.Fails, l.Since, l.Why = 0, time.Time{}, ""
+	l.Fails, l.Since, l.Why, l.Told = 0, time.Time{}, "", true
 }
 
 // State says what is known now. It asks nobody.

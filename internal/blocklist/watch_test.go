@@ -15,35 +15,44 @@ import (
 	"time"
 )
 
-// zones is a resolver in memory: names to addresses. A name below a zone that fails cannot be found out.
+// zones is a resolver in memory: names to addresses. A name below a zone that fails cannot be found out. What has a ttl
+// is remembered, as by a DNS server on the way.
 type zones struct {
 	mu     sync.Mutex
 	a      map[string]string // by name: the address
 	txt    map[string]string
-	fails  map[string]bool // by zone
+	fails  map[string]bool          // by zone
+	ttl    map[string]time.Duration // by name
+	memory map[string]time.Time     // by name: until when what was there is still said
 	asked  int
 	before func(context.Context) // called before each answer, where it is set
 }
 
-func (z *zones) LookupA(ctx context.Context, name string) ([]netip.Addr, error) {
+func (z *zones) LookupAFresh(ctx context.Context, name string) ([]netip.Addr, time.Duration, error) {
 	if z.before != nil {
 		z.before(ctx)
 	}
 	if ctx.Err() != nil {
-		return nil, &net.DNSError{Err: "nobody waits for the answer any more", IsTemporary: true}
+		return nil, 0, &net.DNSError{Err: "nobody waits for the answer any more", IsTemporary: true}
 	}
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	z.asked++
 	for zone := range z.fails {
 		if z.fails[zone] && strings.HasSuffix(name, zone) {
-			return nil, &net.DNSError{Err: "the server is away", IsTemporary: true}
+			return nil, 0, &net.DNSError{Err: "the server is away", IsTemporary: true}
 		}
 	}
-	if a, found := z.a[name]; found {
-		return []netip.Addr{netip.MustParseAddr(a)}, nil
+	if left := time.Until(z.memory[name]); left > 0 {
+		return []netip.Addr{testListed}, left, nil
 	}
-	return nil, &net.DNSError{Err: "there is no such name", IsNotFound: true}
+	if a, found := z.a[name]; found {
+		if z.ttl[name] > 0 {
+			z.memory[name] = time.Now().Add(z.ttl[name])
+		}
+		return []netip.Addr{netip.MustParseAddr(a)}, z.ttl[name], nil
+	}
+	return nil, 0, &net.DNSError{Err: "there is no such name", IsNotFound: true}
 }
 
 func (z *zones) LookupTXT(_ context.Context, name string) ([]string, error) {
@@ -157,6 +166,9 @@ func TestWatch(t *testing.T) {
 
 		z.do(func() { z.fails[zone] = true })
 		w.pass("away once")
+		if e := w.w.State().Entries[2]; e.Standing != Unknown || !e.Since.IsZero() || e.Why != "" {
+			t.Errorf("away, and known all the same: %+v", e)
+		}
 		w.after(Again, "away twice")
 		if st := w.w.State(); st.Lists[0].Up || st.Lists[0].Lost() || st.Entries[0].Standing != Listed || st.Entries[0].Since != listed {
 			t.Errorf("away: %+v", st)
@@ -170,7 +182,11 @@ func TestWatch(t *testing.T) {
 			t.Errorf("%d checks failed", n)
 		}
 		z.do(func() { z.fails[zone] = false; delete(z.a, Name(us, zone)) })
-		w.pass("back, and no longer listed", "INFO an address of ours is no longer listed: "+zone, "INFO a blocklist can be asked again: "+zone)
+		w.pass("back, and it is there no more", "INFO a blocklist can be asked again: "+zone)
+		if e := w.w.State().Entries[0]; e.Standing != Listed || e.Since != listed || !strings.Contains(e.Why, "not on the list any more") {
+			t.Errorf("believed at once: %+v", e)
+		}
+		w.after(Again, "still not there", "INFO an address of ours is no longer listed: "+zone)
 		if st := w.w.State(); !st.Lists[0].Up || st.Lists[0].Fails != 0 || st.Entries[0].Standing != Clean {
 			t.Errorf("back: %+v", st)
 		}

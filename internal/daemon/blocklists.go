@@ -17,13 +17,13 @@ import (
 type BlocklistStatus struct {
 	List     string    `json:"list"`
 	Address  string    `json:"address"`
-	Standing string    `json:"standing"`         // listed, clean, not-covered, or unknown (nothing was found out yet)
+	Standing string    `json:"standing"`         // listed, clean, not-covered, or unknown (nothing was found out yet, or the last check could not tell)
 	Since    time.Time `json:"since,omitzero"`   // it is so
 	Codes    []string  `json:"codes,omitempty"`  // listed: the list's answers
 	Text     []string  `json:"text,omitempty"`   // listed: what the list says of it
 	Off      string    `json:"off,omitempty"`    // listed: how to get off
 	URL      string    `json:"url,omitempty"`    // listed: the list's page
-	Detail   string    `json:"detail,omitempty"` // why nothing is known, or why what is known may be old
+	Detail   string    `json:"detail,omitempty"` // why nothing is known, why what is known may be old, or what "listed" waits for before it ends
 }
 
 // blocklists is the watch that runs over our own addresses.
@@ -81,7 +81,7 @@ func (d *Daemon) blocklistStatus(st *Status) {
 		if l.Fails > 0 {
 			why[l.Zone] = l.Why
 		}
-		if l.Lost() {
+		if l.Lost() || l.Fails > 0 && !l.Told { // of one that has told before it may be a moment's trouble
 			st.Wrong = append(st.Wrong, fmt.Sprintf("blocklist %s cannot be asked since %s: %s", l.Zone, l.Since.UTC().Format(time.RFC3339), l.Why))
 		}
 	}
@@ -110,7 +110,7 @@ func codes(addrs []netip.Addr) (out []string) {
 	return out
 }
 
-// blocklistFigures is what /metrics shows of it. What was never found out has no figure.
+// blocklistFigures is what /metrics shows of it. What is not known has no figure.
 func (d *Daemon) blocklistFigures(st *metrics.State) {
 	b := d.blocklists.Load()
 	if b == nil {

@@ -78,7 +78,7 @@ func TestBlocklists(t *testing.T) {
 	if st.Blocklists[1].Standing != "unknown" || !strings.Contains(st.Blocklists[1].Detail, "a public one") || st.Blocklists[2].Standing != "not-covered" {
 		t.Errorf("%+v", st.Blocklists)
 	}
-	if len(st.Wrong) != 1 || !strings.HasPrefix(st.Wrong[0], "192.0.2.25 is listed at ips.backscatterer.org, noticed ") {
+	if len(st.Wrong) != 2 || !strings.HasPrefix(st.Wrong[1], "192.0.2.25 is listed at ips.backscatterer.org, noticed ") || !strings.HasPrefix(st.Wrong[0], "blocklist bl.example.org cannot be asked since ") {
 		t.Errorf("wrong: %q", st.Wrong)
 	}
 	if got, want := listMetrics(t, g), `backstop_blocklist_listed{address="192.0.2.25",list="ips.backscatterer.org"} 1
@@ -107,7 +107,15 @@ func noMoreListed(t *testing.T, g *gateway, m *mailtest.Mock, d *mailtest.DNS, z
 	if err := g.Reload(parse(t, watches(m, d, "2h", `"192.0.2.25", "192.0.2.26"`))); err != nil { // checks at once, and bl.example.org fails the third time
 		t.Fatal(err)
 	}
-	eventually(t, "a check", func() bool { return standingOf(g, "ips.backscatterer.org", "192.0.2.25") == "clean" })
+	told(t, g, "a blocklist cannot be asked, so nobody knows", 1)
+	if standingOf(g, "ips.backscatterer.org", "192.0.2.25") != "listed" || strings.Contains(g.log.String(), "no longer listed") {
+		t.Errorf("one check alone ends an alarm: %+v", g.Status().Blocklists)
+	}
+	clock.Add(86400)
+	if err := g.Reload(parse(t, watches(m, d, "90m", `"192.0.2.25", "192.0.2.26"`))); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a second check", func() bool { return standingOf(g, "ips.backscatterer.org", "192.0.2.25") == "clean" })
 	if st := g.Status(); len(st.Wrong) != 1 || !strings.HasPrefix(st.Wrong[0], "blocklist bl.example.org cannot be asked since ") {
 		t.Errorf("wrong: %q", st.Wrong)
 	}
