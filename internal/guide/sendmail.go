@@ -6,7 +6,7 @@ import (
 )
 
 const aboutSendmail = "Sendmail keeps its ports, its queue and its configuration, and asks Backstop as a milter during the session: recipients, forged senders, SPF, DMARC, bounces, tags, seals. " +
-	"One line in sendmail.mc."
+	"One line in sendmail.mc, and a few more where mail is signed or tagged."
 
 func sendmail(m *mta) (Guide, error) {
 	m.name, m.user = "Sendmail", "smmta"
