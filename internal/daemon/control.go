@@ -26,10 +26,14 @@ type webServer struct {
 	done chan struct{}
 }
 
+// answerTime bounds the making of an answer: all that the sources of a domain may take, and half a minute. What
+// `setup exim` has Exim wait for is no longer.
+const answerTime = 150 * time.Second
+
 func serveHTTP(l net.Listener, h http.Handler) *webServer {
 	w := &webServer{l: l, done: make(chan struct{}), srv: &http.Server{
 		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second,
-		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+		WriteTimeout: answerTime, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 	}}
 	go func() {
 		defer close(w.done)

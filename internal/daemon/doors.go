@@ -277,7 +277,7 @@ func (d *Daemon) doorConfig(s *setup) smtpd.Config {
 		},
 		BannerDelay: c.BannerDelay,
 		Binary:      s.binary,
-		Panic:       d.panicked,
+		Panic:       d.panicked(evidence.DoorSMTP),
 	}
 	self := func() *config.SMTP { return c }
 	if len(c.XClient) > 0 {
@@ -299,21 +299,24 @@ func (d *Daemon) doorConfig(s *setup) smtpd.Config {
 func (d *Daemon) outboundConfig(s *setup) smtpd.Config {
 	c := d.doorConfig(s)
 	c.Kind, c.Clients = evidence.DoorOutbound, &listen.PerClient{}
+	c.Wire.Panic = d.panicked(c.Kind)
 	c.Wire.BannerDelay, c.Wire.XClient = 0, nil
 	return c
 }
 
-// panicked writes down a fault of ours.
-func (d *Daemon) panicked(v any, stack []byte) {
-	d.log.Error("internal error, answered 451", "panic", fmt.Sprint(v), "stack", string(stack))
+// panicked writes down a fault of ours at a door.
+func (d *Daemon) panicked(door evidence.Door) func(v any, stack []byte) {
+	return func(v any, stack []byte) {
+		d.log.Error("internal error, answered 451", "door", door.String(), "panic", fmt.Sprint(v), "stack", string(stack))
+	}
 }
 
 // milterConfig is what the milter door is told.
 func (d *Daemon) milterConfig(s *setup) milterd.Config {
-	return milterd.Config{Engine: s.engine, Logger: d.log, Panic: d.panicked}
+	return milterd.Config{Engine: s.engine, Logger: d.log, Panic: d.panicked(evidence.DoorMilter)}
 }
 
 // policyConfig is what the policy service and the maps are told.
 func (d *Daemon) policyConfig(s *setup, p policyd.Protocol) policyd.Config {
-	return policyd.Config{Protocol: p, Map: s.cfg.TCPTable.Map.String(), Engine: s.engine, Logger: d.log}
+	return policyd.Config{Protocol: p, Map: s.cfg.TCPTable.Map.String(), Engine: s.engine, Logger: d.log, Panic: d.panicked(p.Door())}
 }

@@ -1,6 +1,7 @@
 // Package listen opens the sockets that the doors serve: TCP, unix and those
 // that systemd passes; and puts between socket and door what every door
-// needs: the PROXY header, the limit on open connections, the count by client.
+// needs: the PROXY header, the limit on open connections, the count by client. Quiet is how
+// often a door tells its operator the same.
 //
 // Wrap in this order, so that neither a slow PROXY header nor a full house can hold up Accept:
 //

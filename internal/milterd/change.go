@@ -1,9 +1,6 @@
 package milterd
 
 import (
-	"sync"
-	"time"
-
 	"backstop/internal/mail"
 	"backstop/internal/milter"
 	"backstop/internal/session"
@@ -61,29 +58,9 @@ func (h *handler) can(a milter.ActionMask) bool {
 	if h.conn.Can(a) {
 		return true
 	}
-	if h.d.warned.due(a, h.cfg.Engine.Now()) {
+	if h.d.quiet.Due(names[a], h.cfg.Engine.Now()) {
 		h.cfg.Logger.Warn("the mail server does not let its milters do what a message needs", "door", "milter", "action", names[a],
 			"queue_id", h.conn.Macro("i"), "version", h.conn.Version())
 	}
 	return false
-}
-
-// warnings remembers when was last warned of what.
-type warnings struct {
-	mu   sync.Mutex
-	last map[milter.ActionMask]time.Time
-}
-
-// due says that a minute is over, and begins the next one.
-func (w *warnings) due(a milter.ActionMask, now time.Time) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if last, ok := w.last[a]; ok && now.Sub(last) < time.Minute {
-		return false
-	}
-	if w.last == nil {
-		w.last = map[milter.ActionMask]time.Time{}
-	}
-	w.last[a] = now
-	return true
 }

@@ -26,11 +26,11 @@ type Config struct {
 
 // Door serves MTAs on any number of listeners.
 type Door struct {
-	cfg    atomic.Pointer[settings]
-	loop   *listen.Loop
-	ctx    context.Context
-	cut    context.CancelFunc
-	warned warnings
+	cfg   atomic.Pointer[settings]
+	loop  *listen.Loop
+	ctx   context.Context
+	cut   context.CancelFunc
+	quiet listen.Quiet
 }
 
 // settings are a configuration as a connection holds it.
@@ -39,9 +39,8 @@ type settings struct {
 	wire milter.Config
 }
 
-// macros are those that are read here: who logged in, whether by TLS, and under which name the MTA logs the message.
+// macros are those that are read here: who logged in, what the MTA makes of an address, and under which name the MTA logs the message.
 var macros = map[milter.Stage]string{
-	milter.StageHelo: "{tls_version}",
 	milter.StageMail: "i {auth_authen} {auth_type} {mail_addr}",
 	milter.StageRcpt: "{rcpt_addr}",
 	milter.StageEOM:  "i",
@@ -74,7 +73,7 @@ func (d *Door) Configure(cfg Config) {
 		NewHandler: d.handler, Actions: actions, Steps: steps, Macros: macros,
 		Timeout: cfg.Timeout, Progress: cfg.Progress, Panic: cfg.Panic,
 		Malformed: func(peer string, err error) {
-			if d.warned.due(0, time.Now()) {
+			if d.quiet.Due("malformed", cfg.Engine.Now()) {
 				cfg.Logger.Warn("a connection is closed", "door", "milter", "client", peer, "error", err.Error())
 			}
 		},

@@ -36,10 +36,9 @@ type handler struct {
 	unheard []string // recipients of such a one who were refused
 }
 
-// helo is what the client said; the zero value is nothing yet.
+// helo is what the client said; the zero value is nothing yet. An MTA does not say which of the two greetings it was.
 type helo struct {
 	name string
-	tls  bool
 	said bool
 }
 
@@ -102,23 +101,14 @@ func verified(c milter.Client) string {
 // Helo may come again, after STARTTLS or for no reason.
 func (h *handler) Helo(name string) milter.Response {
 	defer h.guard(new(milter.Response))
-	h.helo = helo{name: name, tls: h.conn.Macro("{tls_version}") != "", said: true}
+	h.helo = helo{name, true}
 	if h.s != nil && h.refusal.IsZero() {
 		h.greet()
 	}
 	return milter.Response{}
 }
 
-func (h *handler) greet() {
-	h.refusal = h.no(h.s.Helo(h.helo.name, h.protocol(), h.helo.tls))
-}
-
-func (h *handler) protocol() string {
-	if h.helo.tls {
-		return "ESMTPS"
-	}
-	return "ESMTP" // an MTA does not say which of the two greetings it was
-}
+func (h *handler) greet() { h.refusal = h.no(h.s.Helo(h.helo.name, "", false)) }
 
 // resolved is what the MTA makes of an address that is in no domain of ours, if it makes one of ours of it: of
 // user%ours, ours!user, "user@ours", or a plain name to which it adds its own domain.
@@ -143,7 +133,7 @@ func (h *handler) Mail(from string, args []string) (r milter.Response) {
 	case login == "":
 		return refusal(h.refusal)
 	case h.helo.said: // who logs in may come from anywhere; the name was not told yet
-		h.s.Helo(h.helo.name, h.protocol(), h.helo.tls)
+		h.s.Helo(h.helo.name, "", false)
 	}
 	path, wrong := smtp.ParseSender(from)
 	if path, ok := h.resolved("{mail_addr}", path.Address); ok {
@@ -192,7 +182,7 @@ func (h *handler) Rcpt(to string, args []string) (r milter.Response) {
 	switch {
 	case len(h.rcpts)+len(h.unheard) >= maxRcpts:
 		return refusal(replyTooMany)
-	case !wrong.IsZero() && h.strict(to):
+	case !wrong.IsZero() && h.cfg.Engine.Strict(to):
 		return refusal(wrong)
 	case !wrong.IsZero():
 		return milter.Response{}
@@ -207,17 +197,6 @@ func (h *handler) Rcpt(to string, args []string) (r milter.Response) {
 		return milter.Response{}
 	}
 	return h.answer(v)
-}
-
-// strict says that what is no address is refused to this recipient: his domain is ours, and does not only watch.
-func (h *handler) strict(to string) bool {
-	name, err := mail.FoldDomain(to[strings.LastIndexByte(to, '@')+1:])
-	e := h.cfg.Engine
-	if err != nil || e.Table == nil {
-		return false
-	}
-	d := e.Domains[e.Table.Find(name)]
-	return d != nil && d.Mode == evidence.Enforce
 }
 
 // known says that the recipient's domain is one of ours.

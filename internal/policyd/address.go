@@ -37,11 +37,3 @@ func isDotString(local string) bool {
 	}
 	return last != '.' || local == ""
 }
-
-// domainOf is what stands behind the last "@", "" where there is none.
-func domainOf(text string) string {
-	if at := strings.LastIndexByte(text, '@'); at >= 0 {
-		return text[at+1:]
-	}
-	return ""
-}

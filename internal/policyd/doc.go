@@ -26,5 +26,5 @@
 //
 // The message itself is not seen: bounces and DMARC need the milter. The doors
 // ask nobody to log in; who may ask is the listener's matter. A map that is not there is told to the log once a
-// minute at most, and so is what is malformed.
+// minute at most, and so, for itself, is what is malformed.
 package policyd

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"backstop/internal/evidence"
 	"backstop/internal/listen"
 	"backstop/internal/postfix"
 	"backstop/internal/session"
@@ -25,13 +26,22 @@ var protocolNames = [...]string{"policy", "socketmap", "tcp_table"}
 
 func (p Protocol) String() string { return protocolNames[p] }
 
+// Door is the one that decisions name: both kinds of map are one.
+func (p Protocol) Door() evidence.Door {
+	if p == Policy {
+		return evidence.DoorPolicy
+	}
+	return evidence.DoorSocketmap
+}
+
 // Config is what a Door needs.
 type Config struct {
 	Protocol Protocol // what New says holds: a door does not change it
 	Map      string   // which map TCPTable asks, as socketmap names it
 	Engine   *session.Engine
 	Timeout  time.Duration // see postfix.Config; 0: its default
-	Logger   *slog.Logger  // nil: nobody hears what goes wrong
+	Logger   *slog.Logger  // nil: nobody hears what others do wrong
+	Panic    func(v any, stack []byte)
 }
 
 // Door serves Postfix on any number of listeners.
@@ -41,7 +51,7 @@ type Door struct {
 	state    atomic.Pointer[state]
 	ctx      context.Context
 	cut      context.CancelFunc
-	quiet    atomic.Int64 // until when nothing is said about what others do wrong, in Unix nanoseconds
+	quiet    listen.Quiet
 }
 
 // state is a configuration with what is made of it.
@@ -68,11 +78,9 @@ func (d *Door) Configure(cfg Config) {
 	s := &state{Config: cfg}
 	s.wire = postfix.Config{
 		Timeout: cfg.Timeout,
-		Panic: func(v any, stack []byte) {
-			s.Logger.Error("internal error: a connection is closed", "door", d.protocol.String(), "panic", v, "stack", string(stack))
-		},
+		Panic:   cfg.Panic,
 		Malformed: func(peer string, err error) {
-			d.complain(s, "a connection is closed", "client", peer, "error", err.Error())
+			d.complain(s, "malformed", "a connection is closed", "client", peer, "error", err.Error())
 		},
 	}
 	d.state.Store(s)
@@ -104,15 +112,9 @@ func (d *Door) Shutdown(ctx context.Context) error {
 	return d.loop.Shutdown(ctx)
 }
 
-// complaintPause is how long nothing is said after a complaint: a wrong line in main.cf is asked for with every mail.
-const complaintPause = time.Minute
-
-// complain logs what the other side does wrong, if that was not done just now.
-func (d *Door) complain(s *state, msg string, args ...any) {
-	now := time.Now()
-	until := d.quiet.Load()
-	if now.UnixNano() < until || !d.quiet.CompareAndSwap(until, now.Add(complaintPause).UnixNano()) {
-		return
+// complain logs what the other side does wrong, if that was not done just now: a wrong line in main.cf is asked for with every mail.
+func (d *Door) complain(s *state, subject, msg string, args ...any) {
+	if d.quiet.Due(subject, s.Engine.Now()) {
+		s.Logger.Warn(msg, append([]any{"door", d.protocol.Door().String(), "protocol", d.protocol.String()}, args...)...)
 	}
-	s.Logger.Warn(msg, append([]any{"door", d.protocol.String()}, args...)...)
 }

@@ -44,13 +44,13 @@ func (m maps) Lookup(name, key string) postfix.MapAnswer {
 		}
 		return postfix.MapAnswer{Status: postfix.NotFound}
 	}
-	m.door.complain(s, "a map is asked for that there is not", "map", name, "maps", []string{MapRecipients, MapSign, MapUntag})
+	m.door.complain(s, "map", "a map is asked for that there is not", "map", name, "maps", []string{MapRecipients, MapSign, MapUntag})
 	return postfix.MapAnswer{Status: postfix.Perm, Text: "there is no map of this name: there are " + MapRecipients + ", " + MapSign + " and " + MapUntag}
 }
 
 // recipient decides as at RCPT. What Postfix knows of client and sender it does not tell here, so no rule about them is weighed.
 func (m maps) recipient(e *session.Engine, to mail.Address) postfix.MapAnswer {
-	s := e.Begin(m.door.ctx, evidence.DoorSocketmap, evidence.Client{})
+	s := e.Begin(m.door.ctx, m.door.protocol.Door(), evidence.Client{})
 	defer s.Close()
 	v := s.Rcpt(to, smtp.RcptParams{})
 	switch {

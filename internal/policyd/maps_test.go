@@ -4,6 +4,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"backstop/internal/policyd"
 	"backstop/internal/postfix"
@@ -97,6 +98,7 @@ func TestTagMaps(t *testing.T) {
 	}
 }
 
+// TestUnknownMap: the operator is told once a minute, and of what is malformed all the same.
 func TestUnknownMap(t *testing.T) {
 	w := newWorld(t)
 	w.opens(policyd.Socketmap)
@@ -106,8 +108,21 @@ func TestUnknownMap(t *testing.T) {
 			t.Error(got)
 		}
 	}
-	if log := w.ops.take(); strings.Count(log, "\n") != 1 || !strings.Contains(log, "map=users") {
+	if log := w.ops.take(); strings.Count(log, "\n") != 1 || !strings.Contains(log, "door=socketmap protocol=socketmap map=users") {
 		t.Errorf("logged %s", log)
+	}
+	nc := w.dial()
+	_, err := io.WriteString(nc, "GET / HTTP/1.0\r\n\r\n")
+	must(t, err)
+	_, err = io.ReadAll(nc)
+	must(t, err)
+	if log := w.ops.take(); strings.Count(log, "\n") != 1 || !strings.Contains(log, "a connection is closed") {
+		t.Errorf("of what is malformed: %s", log)
+	}
+	w.later(time.Minute)
+	lookUp(t, c, "users", "bob@example.org")
+	if log := w.ops.take(); strings.Count(log, "map=users") != 1 {
+		t.Errorf("a minute later: %s", log)
 	}
 }
 
@@ -126,6 +141,18 @@ func TestMapReload(t *testing.T) {
 	}
 }
 
+// TestTCPTableLog: what goes wrong has the door of its decisions, and the protocol.
+func TestTCPTableLog(t *testing.T) {
+	w := newWorld(t)
+	w.opens(policyd.TCPTable)
+	nc := w.dial()
+	io.WriteString(nc, strings.Repeat("x", 100_000)) // it may be hung up on in the middle
+	io.Copy(io.Discard, nc)
+	if log := w.ops.take(); !strings.Contains(log, "door=socketmap protocol=tcp_table") {
+		t.Errorf("logged %s", log)
+	}
+}
+
 func TestTCPTable(t *testing.T) {
 	w := newWorld(t)
 	w.opens(policyd.TCPTable)
@@ -136,6 +163,9 @@ func TestTCPTable(t *testing.T) {
 	b, err := io.ReadAll(nc)
 	must(t, err)
 	lines := strings.Split(string(b), "\n")
+	if log := w.decided(); log != "accept rcpt accepted, refuse rcpt recipient-missing, defer rcpt recipient-unverified, accept rcpt accepted" {
+		t.Errorf("written down: %s", log)
+	}
 	for i, want := range []string{"200 OK", "500 ", "400 451 4.1.1 <later@example.org>: Recipient address not verified, try again later [", "200 OK", ""} {
 		if i >= len(lines) || !strings.HasPrefix(lines[i], want) {
 			t.Fatalf("answered %q", b)

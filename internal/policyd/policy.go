@@ -116,16 +116,12 @@ func (p *policy) begin(r *postfix.Request) {
 	client := evidence.Client{Name: known(r.Get("client_name")), Login: r.Get("sasl_username"), Port: uint16(number(r, "client_port"))}
 	client.Addr, _ = netip.ParseAddr(string(r.Bytes("client_address"))) // "unknown" is no address
 	client.Addr = client.Addr.Unmap().WithZone("")
-	protocol, encrypted := r.Get("protocol_name"), len(r.Bytes("encryption_protocol")) > 0
-	if encrypted && protocol == "ESMTP" {
-		protocol = "ESMTPS" // RFC 3848
-	}
-	p.s = p.engine.Begin(p.door.ctx, evidence.DoorPolicy, client)
+	p.s = p.engine.Begin(p.door.ctx, p.door.protocol.Door(), client)
 	if p.refuses(p.s.Connect(false, false)) {
 		return
 	}
 	p.s.Login(client.Login)
-	if p.refuses(p.s.Helo(r.Get("helo_name"), protocol, encrypted)) {
+	if p.refuses(p.s.Helo(r.Get("helo_name"), "", false)) {
 		return
 	}
 	from, wrong := smtp.ParseSender(quoted(r.Get("sender")))
@@ -146,15 +142,10 @@ func (p *policy) refuses(v verdict.Verdict) bool {
 // malformed is the action where Postfix has taken for an address what is none, with the reply of the
 // gateway. Left to Postfix it would be accepted, and bounced by whoever is behind it. Of other domains nothing is said.
 func (p *policy) malformed(recipient string, reply mail.Reply) string {
-	folded, err := mail.FoldDomain(domainOf(recipient))
-	if err != nil || p.engine.Table == nil {
-		return dunno
+	if p.engine.Strict(recipient) {
+		return wording(reply, recipient)
 	}
-	d := p.engine.Domains[p.engine.Table.Find(folded)]
-	if d == nil || d.Mode == evidence.Watch {
-		return dunno
-	}
-	return wording(reply, recipient)
+	return dunno
 }
 
 func accepts(v verdict.Verdict) bool {

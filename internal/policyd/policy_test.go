@@ -66,19 +66,20 @@ var objections = map[string]struct {
 	"two with a sender": {[]string{"", sentTo, "protocol_state=DATA recipient= recipient_count=2"}, "DUNNO", "accept rcpt accepted, accept rcpt accepted", "accept rcpt accepted, accept rcpt accepted"},
 	"recipient-tag":     {[]string{"sender= recipient=prvs=1999abcdef=bob@example.org"}, "550 5.7.1 its tag was not made here, or is too old [ID]", "refuse rcpt recipient-tag", "accept rcpt accepted (recipient-tag)"},
 	"a percent":         {[]string{"recipient=bob%far.example@example.org"}, "554 5.7.1 Relay access denied: the local part names a way to another domain [ID]", "refuse rcpt relay-denied", "refuse rcpt relay-denied"},
-	"within the size": {[]string{"", "protocol_state=END-OF-MESSAGE size=1000 recipient_count=1"}, "DUNNO", "accept rcpt accepted", "accept rcpt accepted"},
+	"within the size":   {[]string{"", "protocol_state=END-OF-MESSAGE size=1000 recipient_count=1"}, "DUNNO", "accept rcpt accepted", "accept rcpt accepted"},
 	"malformed recipient": {[]string{"recipient=" + strings.Repeat("x", 70) + "@Example.ORG"},
 		"501 5.1.3 not a mail address: the local part is longer than 64 octets (RFC 5321, 4.5.3.1.1)", "", ""},
 	"malformed recipient elsewhere": {[]string{"recipient=" + strings.Repeat("x", 70) + "@other.example"}, "DUNNO", "", ""},
 	"malformed sender": {[]string{"sender=" + strings.Repeat("x", 70) + "@far.example"},
 		"501 5.1.7 not a mail address: the local part is longer than 64 octets (RFC 5321, 4.5.3.1.1)", "", ""},
-	"malformed sender elsewhere": {[]string{"sender=" + strings.Repeat("x", 70) + "@far.example recipient=bob@other.example"}, "DUNNO", "", ""},
-	"malformed sender at DATA":   {[]string{"sender=" + strings.Repeat("x", 70) + "@far.example protocol_state=DATA recipient_count=2"}, "DUNNO", "", ""},
-	"no address":                 {[]string{"recipient=@"}, "DUNNO", "", ""},
-	"no recipient":               {[]string{"recipient="}, "DUNNO", "", ""},
-	"too early":                  {[]string{"protocol_state=MAIL recipient="}, "DUNNO", "", ""},
-	"VRFY":                       {[]string{"protocol_state=VRFY recipient=nobody@example.org"}, "DUNNO", "", ""},
-	"no state":                   {[]string{"protocol_state="}, "DUNNO", "", ""},
+	"malformed sender, no domain": {[]string{"sender=" + strings.Repeat("x", 70) + "@far.example recipient=example.org"}, "DUNNO", "", ""},
+	"malformed sender elsewhere":  {[]string{"sender=" + strings.Repeat("x", 70) + "@far.example recipient=bob@other.example"}, "DUNNO", "", ""},
+	"malformed sender at DATA":    {[]string{"sender=" + strings.Repeat("x", 70) + "@far.example protocol_state=DATA recipient_count=2"}, "DUNNO", "", ""},
+	"no address":                  {[]string{"recipient=@"}, "DUNNO", "", ""},
+	"no recipient":                {[]string{"recipient="}, "DUNNO", "", ""},
+	"too early":                   {[]string{"protocol_state=MAIL recipient="}, "DUNNO", "", ""},
+	"VRFY":                        {[]string{"protocol_state=VRFY recipient=nobody@example.org"}, "DUNNO", "", ""},
+	"no state":                    {[]string{"protocol_state="}, "DUNNO", "", ""},
 	"nonsense": {[]string{"client_address=unknown client_port=-1 size=many protocol_name= instance=", "protocol_state=DATA recipient_count=99999999999999999999 instance="}, "DUNNO",
 		"accept rcpt accepted", "accept rcpt accepted"},
 }
@@ -201,8 +202,8 @@ func TestPanic(t *testing.T) {
 	if a, err := other.Ask(request("instance=2")...); a != "DUNNO" || err != nil {
 		t.Errorf("the other connection: %q, %v", a, err)
 	}
-	if log := w.ops.take(); !strings.Contains(log, "at the connection") || !strings.Contains(log, "door=policy") {
-		t.Errorf("logged %s", log)
+	if v := <-w.told; v != "at the connection" {
+		t.Errorf("told of %v", v)
 	}
 }
 
@@ -219,7 +220,7 @@ func TestMalformed(t *testing.T) {
 			t.Errorf("answered %q, %v", b, err)
 		}
 	}
-	if log := w.ops.take(); strings.Count(log, "a connection is closed") != 1 || !strings.Contains(log, "LF alone") {
+	if log := w.ops.take(); strings.Count(log, "a connection is closed") != 1 || !strings.Contains(log, "door=policy protocol=policy ") || !strings.Contains(log, "LF alone") {
 		t.Errorf("logged %s", log)
 	}
 }

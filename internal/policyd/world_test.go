@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -82,15 +83,18 @@ type world struct {
 	t    testing.TB
 	cfg  session.Config
 	org  *session.Domain
-	log  lines // decisions
-	ops  lines // what the door says to its operator
+	log  lines    // decisions
+	ops  lines    // what the door says to its operator
+	told chan any // of panics
+	now  atomic.Pointer[time.Time]
 	door *policyd.Door
 	addr string
 }
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t}
+	w := &world{t: t, told: make(chan any, 10)}
+	w.later(0)
 	relay, err := route.ParseRelay("smtp://127.0.0.1:9") // nobody connects
 	must(t, err)
 	table, err := route.NewTable([]route.Domain{{Name: "example.org", Relay: relay}, {Name: "example.net", Relay: relay}})
@@ -111,9 +115,19 @@ func newWorld(t testing.TB) *world {
 	w.cfg = session.Config{
 		Hostname: "mx.example.org", Rules: verdict.Rules{MaxReceived: 50}, Table: table, Domains: domains, Directory: dir, Auth: checker{},
 		MaxMessageSize: 1000, Blocked: blocked.Contains, Keys: func() keyring.Ring { return ring }, Journal: j,
+		Now: func() time.Time { return *w.now.Load() },
 	}
 	t.Cleanup(func() { j.Close(); dir.Close() })
 	return w
+}
+
+// later moves the clock.
+func (w *world) later(d time.Duration) {
+	now := time.Date(2026, 5, 6, 12, 0, 0, 0, time.UTC)
+	if last := w.now.Load(); last != nil {
+		now = last.Add(d)
+	}
+	w.now.Store(&now)
 }
 
 // watch has the world only watch, for engines that are made from now on.
@@ -130,7 +144,10 @@ func (w *world) watch() {
 
 // config is a door to the world as it is now.
 func (w *world) config(p policyd.Protocol) policyd.Config {
-	return policyd.Config{Protocol: p, Map: policyd.MapRecipients, Engine: session.New(w.cfg), Logger: slog.New(slog.NewTextHandler(&w.ops, nil))}
+	return policyd.Config{
+		Protocol: p, Map: policyd.MapRecipients, Engine: session.New(w.cfg), Logger: slog.New(slog.NewTextHandler(&w.ops, nil)),
+		Panic: func(v any, _ []byte) { w.told <- v },
+	}
 }
 
 // opens begins to serve.
