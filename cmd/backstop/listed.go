@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
@@ -60,7 +61,7 @@ func (a *app) listed() *cobra.Command {
 			"Without an address it asks about those of [blocklists] watch in the configuration, or about\n" +
 			"the public addresses of this machine. No configuration is needed.\n\n" +
 			"The exit code is 0 when no list has an address, 1 when one has, otherwise 2 when one could\n" +
-			"not be asked (or none lists such addresses), 3 for an error.",
+			"not be asked (or none lists such addresses, or it was interrupted), 3 for an error.",
 		Example: "  backstop listed 192.0.2.25\n  backstop listed --resolver 127.0.0.1 --list bl.example.org 192.0.2.25 2001:db8::25\n  backstop listed --json",
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.runListed(c.Context(), f, args, c.Flags().Changed("config"))
@@ -72,7 +73,7 @@ func (a *app) listed() *cobra.Command {
 }
 
 func (a *app) runListed(ctx context.Context, f listedFlags, args []string, named bool) error {
-	what, err := a.listedWhat(f, args, named)
+	what, err := a.listedWhat(ctx, f, args, named)
 	if err != nil {
 		return err
 	}
@@ -89,8 +90,18 @@ func (a *app) runListed(ctx context.Context, f listedFlags, args []string, named
 	results := checker.Check(ctx, what.zones, what.addrs)
 	stop()
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return a.listedCut(what, results)
 	}
+	if err := a.printAllListed(what, results); err != nil {
+		return err
+	}
+	if !a.json {
+		a.adviseListed(what, results)
+	}
+	return nil
+}
+
+func (a *app) printAllListed(what listedQuestion, results []blocklist.Result) error {
 	for i := range what.addrs {
 		if i > 0 && !a.json {
 			a.printf("\n")
@@ -99,9 +110,33 @@ func (a *app) runListed(ctx context.Context, f listedFlags, args []string, named
 			return err
 		}
 	}
-	if !a.json {
-		a.adviseListed(results)
+	return nil
+}
+
+// listedCut prints what was found out before the run was interrupted: the addresses of which some list has told.
+func (a *app) listedCut(what listedQuestion, results []blocklist.Result) error {
+	var told []blocklist.Result
+	var addrs []netip.Addr
+	for i, addr := range what.addrs {
+		of := results[i*len(what.zones) : (i+1)*len(what.zones)]
+		if !slices.ContainsFunc(of, func(r blocklist.Result) bool { return r.Standing != blocklist.Unknown }) {
+			continue
+		}
+		for _, r := range of {
+			if r.Standing == blocklist.Unknown {
+				r.Why = "interrupted"
+			}
+			told = append(told, r)
+		}
+		addrs = append(addrs, addr)
 	}
+	a.code = worse(a.code, 2)
+	asked := len(what.addrs)
+	what.addrs = addrs
+	if err := a.printAllListed(what, told); err != nil {
+		return err
+	}
+	a.complainOne(fmt.Sprintf("interrupted: of %d of %d addresses something was found out", len(addrs), asked), "")
 	return nil
 }
 
@@ -110,19 +145,30 @@ type listedQuestion struct {
 	zones     []string
 	addrs     []netip.Addr
 	resolvers []netip.AddrPort // empty: those of the system
+	own       bool             // they were named with --resolver
+}
+
+// another is what to ask through where these could not tell.
+func (q listedQuestion) another() string {
+	if q.own {
+		return "another resolver"
+	}
+	return "a resolver"
 }
 
 // listedWhat takes what flags and arguments give, and the rest from the configuration, if there is one.
-func (a *app) listedWhat(f listedFlags, args []string, named bool) (q listedQuestion, err error) {
+func (a *app) listedWhat(ctx context.Context, f listedFlags, args []string, named bool) (q listedQuestion, err error) {
 	if q.zones, err = each(f.lists, config.ParseZone); err == nil {
 		q.addrs, err = each(args, config.ParsePublicAddress)
 	}
-	if err == nil {
-		q.resolvers, err = each(f.resolvers, config.ParseResolver)
+	wrong := err
+	if q.resolvers, err = each(f.resolvers, config.ParseResolver); err == nil && wrong != nil {
+		err = addressesOf(ctx, args, q.resolvers, wrong)
 	}
 	if err != nil {
 		return q, err
 	}
+	q.own = len(q.resolvers) > 0
 	if len(q.zones) == 0 || len(q.resolvers) == 0 || len(q.addrs) == 0 {
 		if err := a.listedConfig(&q, named); err != nil {
 			return q, err
@@ -142,6 +188,35 @@ func (a *app) listedWhat(f listedFlags, args []string, named bool) (q listedQues
 	return q, nil
 }
 
+// addressesOf is the error for whoever gave a name in place of an address: it says which ones the name has. For anything else it is err.
+func addressesOf(ctx context.Context, args []string, servers []netip.AddrPort, err error) error {
+	at := slices.IndexFunc(args, func(s string) bool {
+		_, no := config.ParsePublicAddress(s)
+		return no != nil
+	})
+	if at < 0 {
+		return err // it is not about an address
+	}
+	name := args[at]
+	if _, no := config.ParseZone(name); no != nil || !strings.ContainsFunc(name, unicode.IsLetter) {
+		return err
+	}
+	r, no := resolver.New(resolver.Config{Servers: servers})
+	if no != nil {
+		return err
+	}
+	defer r.Close()
+	has, _ := r.LookupIPAddr(ctx, name) // half of them is better than none
+	var addrs []string
+	for _, ip := range has {
+		addrs = append(addrs, ip.String())
+	}
+	if len(addrs) == 0 {
+		return err
+	}
+	return hint("if your mail leaves from there: `backstop listed "+strings.Join(addrs, " ")+"`", "%q is a name: lists are asked about IP addresses", name)
+}
+
 // each parses all of the texts; what comes twice is taken once.
 func each[T comparable](list []string, parse func(string) (T, error)) (out []T, err error) {
 	for _, s := range list {
@@ -159,9 +234,13 @@ func each[T comparable](list []string, parse func(string) (T, error)) (out []T, 
 // listedConfig fills in what was not given. A configuration that was not named need not be there, nor in order.
 func (a *app) listedConfig(q *listedQuestion, named bool) error {
 	lists := config.DefaultBlocklists()
-	if _, err := os.Stat(a.file); named || !errors.Is(err, fs.ErrNotExist) {
+	_, err := os.Stat(a.file)
+	absent := errors.Is(err, fs.ErrNotExist)
+	if named || !absent {
 		cfg, err := a.load()
 		switch {
+		case absent:
+			return hint("name another with --config, or do without: `backstop listed IP` needs none", "%s: cannot read the configuration: no such file or directory", a.file)
 		case err != nil && named:
 			return err
 		case err != nil:
@@ -279,19 +358,35 @@ func meaningsOf(list blocklist.List, r blocklist.Result) (out []string) {
 }
 
 // adviseListed says what to do next.
-func (a *app) adviseListed(results []blocklist.Result) {
+func (a *app) adviseListed(what listedQuestion, results []blocklist.Result) {
 	has := func(s blocklist.Standing) bool {
 		return slices.ContainsFunc(results, func(r blocklist.Result) bool { return r.Standing == s })
 	}
 	if has(blocklist.Listed) {
 		a.printf("\nStop the cause before you ask to be taken off, or it begins anew: `backstop scan DOMAIN` says whether\nyour server bounces, and `backstop audit` whom its logs show that it bounced to.\n")
 	}
-	if has(blocklist.Unknown) {
-		a.printf("\n\"cannot tell\" is not \"not listed\": ask through a resolver of your own, with --resolver IP. Lists refuse\nthe public ones, and those that ask too much.\n")
+	other := slices.ContainsFunc(results, func(r blocklist.Result) bool { return r.Standing != blocklist.Unknown })
+	switch {
+	case !other && len(what.zones) > 1: // that all of them are away, or refuse, at once is not likely
+		a.printf("\nNo list could be asked, so it is most likely the DNS server (%s):\nit is down, or finds nothing on the Internet, or is a public one, which lists refuse. Ask through\n%s of your own, with --resolver IP.\n", serversOf(what), what.another())
+	case has(blocklist.Unknown):
+		a.printf("\n\"cannot tell\" is not \"not listed\": ask through %s of your own, with --resolver IP. Lists refuse\nthe public ones, and those that ask too much.\n", what.another())
 	}
 	if !has(blocklist.Unknown) && a.code == 2 {
 		a.printf("\nNone of these lists has such addresses: name one that has, with --list ZONE.\n")
 	}
+}
+
+// serversOf names the DNS servers that were asked.
+func serversOf(what listedQuestion) string {
+	if len(what.resolvers) == 0 {
+		return "of /etc/resolv.conf"
+	}
+	var names []string
+	for _, r := range what.resolvers {
+		names = append(names, r.String())
+	}
+	return strings.Join(names, ", ")
 }
 
 func listedJSON(overall blocklist.Standing, results []blocklist.Result) listedAddress {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -120,6 +121,97 @@ func TestListedStatus(t *testing.T) {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())
 		}
+	}
+}
+
+// TestListedInterrupted: what was found out before the end is printed.
+func TestListedInterrupted(t *testing.T) {
+	one, silent := blocklist.Name(netip.MustParseAddr("192.0.2.25"), "a.example.org"), blocklist.Name(netip.MustParseAddr("127.0.0.2"), "b.example.org")
+	d := mailtest.StartDNS(t, blocklist.Name(netip.MustParseAddr("127.0.0.2"), "a.example.org")+" A 127.0.0.2\n"+one+" A 127.0.0.2\n")
+	d.Fail(silent, mailtest.DNSSilent)
+	for _, json := range []bool{false, true} {
+		d.Forget()
+		ctx, cancel := context.WithCancel(t.Context())
+		var out, errs bytes.Buffer
+		a := &app{out: &out, err: &errs, json: json}
+		ended := make(chan error, 1)
+		go func() {
+			ended <- a.runListed(ctx, listedFlags{lists: []string{"a.example.org", "b.example.org"}, resolvers: []string{d.Addr().String()}}, []string{"192.0.2.25"}, false)
+		}()
+		d.Wait(t, "the first list has told", func(d *mailtest.DNS) bool { return d.Asked(one, "TXT") > 0 && d.Asked(silent) > 0 })
+		cancel()
+		if err := <-ended; err != nil || a.code != 1 || !strings.Contains(errs.String(), "interrupted: of 1 of 1 addresses something was found out") {
+			t.Errorf("%v, exit %d: %s", err, a.code, &errs)
+		}
+		want := []string{"192.0.2.25: listed, on 1 of 2 lists", "b.example.org  cannot tell             interrupted\n"}
+		if json {
+			want = []string{`"standing":"listed"`, `"detail":"interrupted"`}
+		}
+		for _, w := range want {
+			if !strings.Contains(out.String(), w) {
+				t.Errorf("no %q in\n%s", w, &out)
+			}
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out, errs bytes.Buffer
+	a := &app{out: &out, err: &errs}
+	if err := a.runListed(ctx, listedFlags{resolvers: []string{d.Addr().String()}}, []string{"192.0.2.25"}, false); err != nil || a.code != 2 || out.Len() > 0 || !strings.Contains(errs.String(), "interrupted: of 0 of 1") {
+		t.Errorf("%v, exit %d: %s %s", err, a.code, &out, &errs)
+	}
+}
+
+// TestListedAdvice: where no list at all can be asked it is the resolver, and whoever named one is not told to name one.
+func TestListedAdvice(t *testing.T) {
+	server := listedServer(t)
+	down, nowhere := mailtest.StartDNS(t, ""), mailtest.StartDNS(t, "x.example.com A 192.0.2.1\n")
+	down.Down()
+	for _, c := range []struct {
+		what, server, want, not string
+		lists                   []string
+	}{
+		{what: "down", server: down.Addr().String(), want: "most likely the DNS server (" + down.Addr().String() + ")", not: "is not \"not listed\""},
+		{what: "NXDOMAIN to everything", server: nowhere.Addr().String(), want: "No list could be asked", not: "is not \"not listed\""},
+		{what: "one of several", server: server, lists: []string{"six.example.org", "refuses.example.org"}, want: "ask through another resolver of your own", not: "No list could"},
+		{what: "one alone", server: server, lists: []string{"refuses.example.org"}, want: "ask through another resolver of your own", not: "No list could"},
+	} {
+		args := []string{"listed", "--resolver", c.server, "192.0.2.26"}
+		for _, l := range c.lists {
+			args = append(args, "--list", l)
+		}
+		code, out, _ := run(t, args...)
+		if code != 2 || !strings.Contains(out, c.want) || strings.Contains(out, c.not) {
+			t.Errorf("%s: exit %d\n%s", c.what, code, out)
+		}
+	}
+	if got := serversOf(listedQuestion{}) + "; " + (listedQuestion{}).another(); got != "of /etc/resolv.conf; a resolver" {
+		t.Error(got)
+	}
+}
+
+// TestListedName: a name in place of an address is told its addresses; a configuration that is not there, how to do without.
+func TestListedName(t *testing.T) {
+	d := mailtest.StartDNS(t, "mx.example.com A 192.0.2.25\nmx.example.com AAAA 2001:db8::25\n")
+	for _, c := range []struct{ what, want string }{
+		{"mx.example.com", "hint: if your mail leaves from there: `backstop listed 192.0.2.25 2001:db8::25`"},
+		{"none.example.com", `"none.example.com" is not an IP address`},
+		{"192.0.2.300", `"192.0.2.300" is not an IP address`},
+		{"192.0.2.0/24", "is a network"},
+		{"10.0.0.1", "is a private address"},
+	} {
+		d.Forget()
+		code, _, stderr := run(t, "listed", "--resolver", d.Addr().String(), c.what)
+		if code != 3 || !strings.Contains(stderr, c.want) {
+			t.Errorf("%s: exit %d, %s", c.what, code, stderr)
+		}
+		if asked := d.Asked("") > 0; asked != strings.HasSuffix(c.what, ".com") {
+			t.Errorf("%s: asked the DNS: %v", c.what, asked)
+		}
+	}
+	code, _, stderr := run(t, "--config", t.TempDir()+"/none.toml", "listed")
+	if code != 3 || !strings.Contains(stderr, "or do without: `backstop listed IP` needs none") {
+		t.Errorf("exit %d, %s", code, stderr)
 	}
 }
 
