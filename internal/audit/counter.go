@@ -20,6 +20,7 @@ const (
 	mostCells     = 500_000
 	mostStrangers = 1 << 20
 	mostHandovers = 1 << 14
+	mostNulls     = 1 << 18 // there are few of these in most logs; of a bounced flood there are many
 	mostExpected  = 1 << 16
 )
 
@@ -53,7 +54,8 @@ type Counter struct {
 	cells   map[cell]sum
 	crowd   strangers
 	hand    recent[handover]    // by queue id, for messages that go on under it
-	nulls   recent[uint64]      // queue ids of messages without a sender, and their keys
+	bounced recent[handover]    // the same of those without a sender
+	nulls   recent[nullMessage] // by queue id, those without a sender
 	awaited recent[expectation] // by sender
 	scratch []byte
 	folded  []byte
@@ -62,6 +64,7 @@ type Counter struct {
 	byMTA       [maillog.NumMTAs]int
 	first, last int64
 	full        int // bounces of which the table of cells had no room
+	unjoined    int // that were handed on, and of which no room was left to remember where
 	written     [maillog.NumMTAs]int
 	refused     int // bounces that the receiving server refused
 	delays, receipts, postmaster,
@@ -85,7 +88,7 @@ func New(o Options) *Counter {
 	c := &Counter{
 		options: o, domains: newNames(mostDomains), hosts: newNames(mostHosts), known: make([]knowledge, 2),
 		routes: map[uint64]uint16{}, way: make([]route, 1), cells: map[cell]sum{}, crowd: newStrangers(mostStrangers),
-		hand: newRecent[handover](mostHandovers), nulls: newRecent[uint64](mostHandovers), awaited: newRecent[expectation](mostExpected),
+		hand: newRecent[handover](mostHandovers), bounced: newRecent[handover](mostNulls), nulls: newRecent[nullMessage](mostNulls), awaited: newRecent[expectation](mostExpected),
 	}
 	c.queue = newQueue(max(o.Open, 16), c.forget)
 	return c
@@ -117,7 +120,9 @@ func (c *Counter) Add(e *maillog.Event) {
 			c.queue.finish(i)
 		}
 	case maillog.Refused:
-		c.evidence(e.To).own = true
+		if e.Client == maillog.ClientOutside || e.Client == maillog.ClientUnknown { // own users are refused any address
+			c.evidence(e.To).own = true
+		}
 	}
 }
 
@@ -179,7 +184,9 @@ func (c *Counter) received(e *maillog.Event) {
 	}
 	if e.MTA == maillog.Exim && len(e.Other) > 0 && len(e.From) == 0 && e.Client == maillog.ClientSelf {
 		m.parent, m.class = c.key(e, e.Other), claimed
-		if m.flags&failed != 0 || c.queue.waiting[i] != nil { // its end came before its beginning
+		if p := c.queue.find(m.parent); p > 0 && c.queue.slots[p].flags&(failed|answered) == failed {
+			c.decide(i, e)
+		} else if m.flags&failed != 0 || c.queue.waiting[i] != nil { // its end came before its beginning
 			c.decide(i, e)
 		}
 	}
@@ -222,22 +229,32 @@ func (c *Counter) from(i int32, e *maillog.Event) {
 			m.class = ordinary
 			c.settle(i)
 		}
+		m.sender = c.domainHash(e.From)
 	} else if m.class == unclear {
 		m.class = null
 	}
 	id := fnv(0, e.ID)
-	if h, ok := c.hand.get(id); ok {
+	if len(e.From) > 0 {
+		if h, ok := c.hand.get(id); ok {
+			c.handed(i, h)
+		}
+		return
+	}
+	if h, ok := c.bounced.get(id); ok {
 		c.handed(i, h)
+		h.met = true
+		c.bounced.put(id, h)
 	}
 	if m.class == null {
-		c.nulls.put(id, m.key)
+		m.id = id
+		c.keepNull(id, nullMessage{key: m.key})
 	}
 }
 
 // passed joins a message with the one under whose queue id it goes on.
 func (c *Counter) passed(e *maillog.Event) {
 	i := c.queue.get(c.key(e, e.ID), e.MTA)
-	h := handover{class: c.queue.slots[i].class, flags: c.queue.slots[i].flags & outside, peer: c.queue.slots[i].peer}
+	h := handover{class: c.queue.slots[i].class, flags: c.queue.slots[i].flags & (outside | rewritten), peer: c.queue.slots[i].peer}
 	c.handed(c.queue.get(c.key(e, e.Other), e.MTA), h)
 	c.done(c.queue.find(c.key(e, e.ID)))
 }
@@ -250,7 +267,7 @@ func (c *Counter) handed(i int32, h handover) {
 	m := &c.queue.slots[i]
 	switch h.class {
 	case ordinary:
-		m.flags |= h.flags & outside
+		m.flags |= h.flags & (outside | rewritten)
 		if m.peer == 0 {
 			m.peer = h.peer
 		}
@@ -299,17 +316,23 @@ func (c *Counter) recipients(e *maillog.Event) {
 func (c *Counter) recipient(i int32, to []byte, e *maillog.Event) {
 	m := &c.queue.slots[i]
 	accepted := to
+	moved := false // it goes to another domain than it was accepted for
 	if len(e.Accepted) > 0 && e.MTA != maillog.Sendmail {
 		accepted = e.Accepted
+		moved = c.domain(to) != c.domain(accepted)
 	}
 	if m.flags&outside != 0 && m.class == ordinary && !(e.MTA == maillog.Sendmail && len(e.Accepted) > 0) {
-		c.acceptedFor(m, accepted, e)
+		c.acceptedFor(m, accepted, e, moved)
 	}
 	if len(e.Other) > 0 && e.Kind == maillog.Delivered {
-		c.handOver(m, e)
+		c.handOver(m, e, moved)
 	}
-	if e.Local {
+	if e.Local || string(e.Via) == relayDomains && e.MTA == maillog.Postfix {
 		c.evidence(accepted).own = true
+	}
+	failing := accepted
+	if moved && len(e.Host) > 0 && !maillog.Private(e.Addr) { // it was forwarded, and he who got it does not know it
+		failing = to
 	}
 	switch e.Kind {
 	case maillog.Deferred:
@@ -318,16 +341,19 @@ func (c *Counter) recipient(i int32, to []byte, e *maillog.Event) {
 			c.awaits(c.address(e.From)^e.Place, m, true)
 		}
 		if m.flags&failed == 0 {
-			c.blame(m, accepted, e)
+			c.blame(m, failing, e)
 		}
 	case maillog.Failed:
 		c.route(accepted, e, m)
-		c.fails(i, accepted, e)
+		c.fails(i, failing, e)
 	case maillog.Delivered:
 		c.route(accepted, e, m)
 		c.delivered(i, to, e)
 	}
 }
+
+// relayDomains is the transport of Postfix for the domains whose mail it takes from strangers and hands on.
+const relayDomains = "relay"
 
 // fails notes the first failure of a message.
 func (c *Counter) fails(i int32, to []byte, e *maillog.Event) {
@@ -335,6 +361,7 @@ func (c *Counter) fails(i int32, to []byte, e *maillog.Event) {
 		c.decide(i, e)
 	}
 	m := &c.queue.slots[i]
+	m.flags &^= answered
 	if m.class == ownBounce {
 		if m.flags&(gone|passed) == 0 && e.At >= c.options.Since {
 			c.refused++
@@ -359,6 +386,9 @@ func (c *Counter) blame(m *message, to []byte, e *maillog.Event) {
 	} else {
 		m.cause = causeOf(e.DSN, e.Text, e.Stage, c.scratch)
 		m.stage = e.Stage
+	}
+	if len(e.Accepted) > 0 && e.MTA != maillog.Sendmail && e.Kind == maillog.Failed && len(e.Host) > 0 && !maillog.Private(e.Addr) && c.domain(e.Accepted) != c.domain(to) {
+		m.cause = Elsewhere
 	}
 	m.domain = c.domain(to)
 	m.host = c.host(e)
@@ -397,6 +427,12 @@ func (c *Counter) domain(address []byte) uint32 {
 		c.known = append(c.known, knowledge{})
 	}
 	return n
+}
+
+// domainHash is a hash of that of an address: of senders there are more than there is room for.
+func (c *Counter) domainHash(address []byte) uint32 {
+	c.folded = lower(c.folded[:0], address[bytes.LastIndexByte(address, '@')+1:])
+	return uint32(mix(fnv(14695981039346656037, c.folded)))
 }
 
 // address is a hash of one.

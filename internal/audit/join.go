@@ -7,22 +7,53 @@ type handover struct {
 	class class
 	flags uint16
 	peer  uint32
+	met   bool // the next server's log was read
+}
+
+// nullMessage is one without a sender.
+type nullMessage struct {
+	key     uint64
+	relayed int // how often it was counted as somebody else's
 }
 
 // handOver notes under which id the next server has a message, where that is a near one: its log may be among ours.
-func (c *Counter) handOver(m *message, e *maillog.Event) {
+func (c *Counter) handOver(m *message, e *maillog.Event, moved bool) {
 	if !maillog.Private(e.Addr) {
 		return
 	}
-	h := handover{class: m.class, flags: m.flags & outside, peer: m.peer}
+	h := handover{class: m.class, flags: m.flags & (outside | rewritten), peer: m.peer}
+	if moved {
+		h.flags |= rewritten
+	}
 	if i := c.queue.find(c.key(e, e.Other)); i > 0 {
 		c.handed(i, h)
 		return
 	}
 	id := fnv(0, e.Other)
-	c.hand.put(id, h) // it may come later: logs are read one after another
-	if key, ok := c.nulls.get(id); ok {
-		c.handed(c.queue.find(key), h)
+	if m.class == ordinary {
+		c.hand.put(id, h) // it may come later: logs are read one after another
+		return
+	}
+	n, earlier := c.nulls.get(id)
+	if !earlier {
+		if old, dropped := c.bounced.put(id, h); dropped && !old.met {
+			c.unjoined++
+		}
+		return
+	}
+	if i := c.queue.find(n.key); i > 0 {
+		c.handed(i, h)
+	} else if h.class != null && h.class != unclear {
+		c.relayed -= n.relayed
+		c.again += n.relayed
+		c.keepNull(id, nullMessage{key: n.key})
+	}
+}
+
+// keepNull remembers one without a sender: it may show later that it is ours.
+func (c *Counter) keepNull(id uint64, n nullMessage) {
+	if old, dropped := c.nulls.put(id, n); dropped && old.relayed > 0 {
+		c.unjoined++
 	}
 }
 

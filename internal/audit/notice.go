@@ -92,12 +92,15 @@ func (c *Counter) inherit(m *message) {
 }
 
 // decide finds out what a notice of Exim is: it is a bounce where its message failed, tells of a delay where that was
-// put off, and is else what a program answered.
+// put off, and is else what a program answered. It writes one bounce about all that failed at once, and after that.
 func (c *Counter) decide(i int32, e *maillog.Event) {
 	m := &c.queue.slots[i]
 	p := c.queue.find(m.parent)
 	switch {
-	case p > 0 && c.queue.slots[p].flags&failed != 0, p == 0:
+	case p > 0 && c.queue.slots[p].flags&(failed|answered) == failed, p == 0:
+		if p > 0 {
+			c.queue.slots[p].flags |= answered // the next is a program's, until something else fails
+		}
 		c.becomes(m, e)
 		c.count(m, e)
 	case c.queue.slots[p].flags&deferred != 0:
@@ -217,6 +220,9 @@ func (c *Counter) forget(i int32) {
 		c.programs += n
 	case m.flags&began != 0 || m.class == foreign:
 		c.relayed += n
+		if _, ok := c.nulls.get(m.id); ok {
+			c.keepNull(m.id, nullMessage{m.key, n})
+		}
 	default:
 		c.headless += n
 	}

@@ -19,12 +19,14 @@ const (
 	failed = 1 << iota
 	deferred
 	finished
-	began   // the line was seen with which it came in
-	outside // from a stranger
-	byLocal // from a program of this machine
-	passed  // counted already, under another queue id
-	counted // as written
-	gone    // the bounce left, or was refused
+	began     // the line was seen with which it came in
+	outside   // from a stranger
+	byLocal   // from a program of this machine
+	passed    // counted already, under another queue id
+	counted   // as written
+	gone      // the bounce left, or was refused
+	answered  // Exim wrote the bounce about what failed
+	rewritten // some recipient is not of the domain for which it was accepted
 )
 
 // message is one in the queue. Numbers instead of pointers keep the garbage collector out.
@@ -35,6 +37,8 @@ type message struct {
 	host        uint32 // who refused it
 	domain      uint32 // of the recipient that was refused
 	peer        uint32 // hash of the client's address
+	sender      uint32 // hash of the sender's domain
+	id          uint64 // hash of the queue id, of one without a sender
 	left        int32  // recipients of which nothing final was said; negative: unknown
 	flags       uint16
 	class       class

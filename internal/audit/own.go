@@ -10,14 +10,16 @@ import (
 type knowledge struct {
 	own     bool   // mail for it goes into mailboxes here, or this server knows its users
 	route   uint16 // by which mail for it went to a private address; 0: none
+	senders uint64 // domains from which that came: a bit for each, by hash
 	clients uint64 // strangers who sent mail for it without logging in: a bit for each, by hash
 	hops    uint64 // who it was handed on to: the same
 }
 
-// route is a way out of the server, to a private address.
+// route is a way out of the server, to a private address: to a store, to a filter, or to a smarthost, and so to the whole world.
 type route struct {
-	domains [3]uint32 // who got bounces by it: more than two are the whole world
-	n       int
+	all, wanted int       // domains to which mail went by it, and those of them to which it came from many
+	domains     [3]uint32 // who got bounces by it: more than two are the whole world
+	n           int
 }
 
 // evidence returns what is known of the domain of an address.
@@ -30,8 +32,12 @@ func (c *Counter) accepted(m *message, to []byte) {
 }
 
 // acceptedFor notes that, and where the mail went.
-func (c *Counter) acceptedFor(m *message, to []byte, e *maillog.Event) {
-	if len(e.Host) == 0 || e.Kind == maillog.Deferred {
+func (c *Counter) acceptedFor(m *message, to []byte, e *maillog.Event, moved bool) {
+	if len(e.Host) == 0 || e.Kind == maillog.Deferred || m.flags&rewritten != 0 {
+		return // before it was rewritten, it was for somebody else
+	}
+	if moved { // whoever gives its users other addresses has them
+		c.accepted(m, to)
 		return
 	}
 	if e.Addr == nil || maillog.Private(e.Addr) {
@@ -51,6 +57,37 @@ func (c *Counter) route(to []byte, e *maillog.Event, m *message) {
 	if k.route == 0 {
 		k.route = c.routeOf(e)
 	}
+	if m.sender != 0 {
+		k.senders |= 1 << (mix(uint64(m.sender)) & 63)
+	}
+}
+
+// manySenders is from how many domains mail for one comes that is not written to by a few own users.
+const manySenders = 4
+
+// ways adds up who got mail by each route.
+func (c *Counter) ways() {
+	for i := range c.way {
+		c.way[i].all, c.way[i].wanted = 0, 0
+	}
+	for i := range c.known {
+		if k := &c.known[i]; k.route > 0 {
+			c.way[k.route].all++
+			if bits.OnesCount64(k.senders) >= manySenders {
+				c.way[k.route].wanted++
+			}
+		}
+	}
+}
+
+// near says whether the way of a domain's mail leads to its store. By a smarthost go bounces to many, or letters of own users to many of whom each
+// hears from a few.
+func (c *Counter) near(k *knowledge) bool {
+	if k.route == 0 {
+		return false
+	}
+	r := &c.way[k.route]
+	return r.n < len(r.domains) && r.wanted*2 >= r.all && bits.OnesCount64(k.senders) >= manySenders
 }
 
 // routeOf is the number of the way to a private address, 0 for all others.
@@ -96,6 +133,7 @@ func (c *Counter) own() func(domain uint32) bool {
 		}
 		return func(d uint32) bool { return given[c.domains.all[d]] }
 	}
+	c.ways()
 	return func(d uint32) bool {
 		k := &c.known[d]
 		switch {
@@ -105,7 +143,7 @@ func (c *Counter) own() func(domain uint32) bool {
 			return false
 		case k.own:
 			return true
-		case k.route > 0 && c.way[k.route].n < len(c.way[k.route].domains):
+		case c.near(k):
 			return true
 		}
 		return bits.OnesCount64(k.clients) >= 8 && bits.OnesCount64(k.hops) <= 2

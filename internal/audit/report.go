@@ -83,6 +83,7 @@ type Report struct {
 
 	Forgotten int      `json:"forgotten"` // messages that were open when there was no room for more
 	Merged    int      `json:"merged"`    // bounces that were counted under "others"
+	Unjoined  int      `json:"unjoined"`  // bounces that were handed to another server, and are no more looked for in its log
 	Next      []string `json:"next"`
 }
 
@@ -97,7 +98,7 @@ func (c *Counter) Report() *Report {
 	r := &Report{
 		Lines:  Lines{Used: c.lines[lineUsed], Nothing: c.lines[lineNothing], OtherPrograms: c.lines[lineElsewhere], NotUnderstood: c.lines[lineUnknown]},
 		Delays: c.delays, Receipts: c.receipts, Postmaster: c.postmaster, Relayed: c.relayed, Programs: c.programs, Headless: c.headless, Again: c.again,
-		Refused: c.refused, Forgotten: c.queue.dropped, Merged: c.full, OwnGiven: len(c.options.Domains) > 0,
+		Refused: c.refused, Forgotten: c.queue.dropped, Merged: c.full, Unjoined: c.unjoined, OwnGiven: len(c.options.Domains) > 0,
 		Own: []string{}, Servers: []Server{}, Days: []Count{}, Causes: []Count{}, Receivers: []Count{}, For: []Count{}, Hosts: []Host{},
 	}
 	for _, n := range c.lines {
@@ -155,7 +156,7 @@ func (c *Counter) sumUp(r *Report, own func(uint32) bool) {
 			continue
 		}
 		r.Backscatter += s.n
-		ours := k.failed != 0 && own(k.failed)
+		ours := k.failed != 0 && k.cause != Elsewhere && own(k.failed)
 		switch {
 		case ours && (k.stage == maillog.StageRcpt || k.cause == UnknownUser):
 			r.AtRcpt += s.n

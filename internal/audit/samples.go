@@ -37,7 +37,7 @@ func (s *Samples) Add(line []byte) {
 	if old := s.by[h]; old != nil {
 		old.Count++
 	} else if len(s.by) < mostShapes {
-		s.by[h] = &Sample{1, string(line[:min(len(line), mostShown)])}
+		s.by[h] = &Sample{1, clean(string(line[:min(len(line), mostShown)]))}
 	}
 }
 

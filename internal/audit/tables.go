@@ -3,6 +3,9 @@ package audit
 import (
 	"math"
 	"math/bits"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // names are strings with numbers, as many as there is room for.
@@ -19,10 +22,19 @@ func newNames(most int) names {
 	return names{by: map[string]uint32{}, all: []string{"", ""}, most: most}
 }
 
-// number returns that of a name, which is not kept; 0 for the empty one.
+// longestName is what the name of a domain may have (RFC 1035, 2.3.4), and of a host with its address about the same.
+const longestName = 255
+
+// number returns that of a name, which is not kept; 0 for the empty one. What is kept can be printed: strangers write into logs.
 func (n *names) number(name []byte) uint32 {
 	if len(name) == 0 {
 		return 0
+	}
+	if len(name) > longestName {
+		return others
+	}
+	if !plain(name) {
+		name = []byte(clean(string(name)))
 	}
 	if i, ok := n.by[string(name)]; ok {
 		return i
@@ -35,6 +47,26 @@ func (n *names) number(name []byte) uint32 {
 	n.by[s] = i
 	n.all = append(n.all, s)
 	return i
+}
+
+// plain says that all are printing characters of ASCII.
+func plain(b []byte) bool {
+	for _, c := range b {
+		if c < ' ' || c >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// clean keeps what strangers wrote into a log from moving the cursor, or from hiding what it is.
+func clean(s string) string {
+	return strings.Map(func(c rune) rune {
+		if c == utf8.RuneError || !unicode.IsPrint(c) {
+			return '?'
+		}
+		return c
+	}, s)
 }
 
 // strangers counts addresses that differ: one by one, and when those are too many by an estimate.
@@ -113,13 +145,18 @@ func newRecent[V any](most int) recent[V] {
 	return recent[V]{by: map[uint64]V{}, ring: make([]uint64, most)}
 }
 
-func (r *recent[V]) put(key uint64, v V) {
+// put keeps an entry, and returns the one that had to go for it.
+func (r *recent[V]) put(key uint64, v V) (old V, dropped bool) {
 	if _, ok := r.by[key]; !ok {
-		delete(r.by, r.ring[r.next])
+		oldest := r.ring[r.next]
+		if old, dropped = r.by[oldest]; dropped {
+			delete(r.by, oldest)
+		}
 		r.ring[r.next] = key
 		r.next = (r.next + 1) % len(r.ring)
 	}
 	r.by[key] = v
+	return old, dropped
 }
 
 func (r *recent[V]) get(key uint64) (V, bool) {

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"backstop/internal/maillog"
@@ -27,7 +28,7 @@ func (r *Report) next() []string {
 	}
 	var steps []string
 	if !r.OwnGiven {
-		steps = append(steps, "see whether all your domains are among those above; if not, name all of them: backstop audit --domain "+first(r.Own, "example.com")+" …")
+		steps = append(steps, "see whether all your domains are among those above; if not, name all of them: backstop audit --domain "+r.domain()+" …")
 	}
 	if r.AtRcpt+r.AtData > 0 {
 		steps = append(steps, r.plugIn()...)
@@ -42,18 +43,15 @@ func (r *Report) nothingLeft() []string {
 	if r.Headless > 0 {
 		return []string{"where these bounces come from stands in older logs: give those, too"}
 	}
-	return []string{"nothing: this server bounced to nobody outside. To see whether it would, examine it from outside: backstop scan " + first(r.Own, "example.com")}
+	return []string{"nothing: this server bounced to nobody outside. To see whether it would, examine it from outside: backstop scan " + r.domain()}
 }
 
 // plugIn is how Backstop is put before the store, with the server that wrote most.
 func (r *Report) plugIn() []string {
-	domain := first(r.Own, "example.com")
-	if len(r.For) > 0 && r.For[0].Name != otherNames {
-		domain = r.For[0].Name
-	}
+	domain := r.domain()
 	store := ""
 	for _, h := range r.Hosts {
-		if h.Inner && h.Name != otherNames {
+		if h.Inner && typable(address(strings.TrimSuffix(h.Name, byLMTP)), "-.:[]/_") {
 			store = h.Name
 			break
 		}
@@ -117,11 +115,29 @@ func lmtpURL(host string) string {
 	return "lmtp://" + a
 }
 
-func first(all []string, otherwise string) string {
-	if len(all) > 0 {
-		return all[0]
+// domain is the own one whose users were missed most, as an example in commands.
+func (r *Report) domain() string {
+	for _, d := range r.For {
+		if slices.Contains(r.Own, d.Name) && typable(d.Name, "-.") {
+			return d.Name
+		}
 	}
-	return otherwise
+	for _, name := range r.Own {
+		if typable(name, "-.") {
+			return name
+		}
+	}
+	return "example.com"
+}
+
+// typable tells names that mean themselves in a shell. Strangers write names into logs, and people copy commands.
+func typable(name, marks string) bool {
+	for _, c := range name {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && !strings.ContainsRune(marks, c) {
+			return false
+		}
+	}
+	return name != "" && name[0] != '-'
 }
 
 func several(n int, one, more string) string {

@@ -99,7 +99,7 @@ type Event struct {
 	Addr     []byte // its address
 	Port     []byte // and port, where the line has it
 	Via      []byte // by which transport or mailer
-	Local    bool   // by a program of this machine, into a mailbox or by LMTP
+	Local    bool   // into a mailbox of this machine, or by LMTP
 	Dropped  bool   // and thrown away on purpose
 	DSN      []byte // enhanced status code
 	Text     []byte // what was said

@@ -69,6 +69,7 @@ func eximWithoutID(b []byte, e *Event) bool {
 		to, rest, ok := path(b[i+len(" rejected RCPT "):])
 		if ok && (bytes.Contains(rest, []byte("Unrouteable address")) || bytes.Contains(rest, []byte("nknown user")) || bytes.Contains(rest, []byte("ser unknown"))) {
 			e.Kind, e.To = Refused, to
+			eximRefused(b[:i], e)
 		}
 		return true
 	}
@@ -78,6 +79,24 @@ func eximWithoutID(b []byte, e *Event) bool {
 		}
 	}
 	return false
+}
+
+// eximRefused reads "H=name (helo) [192.0.2.1] U=user F=<sender>": who asked.
+func eximRefused(b []byte, e *Event) {
+	e.Client = ClientLocal
+	known := false
+	eximFields(b, func(name byte, value []byte) bool {
+		switch name {
+		case 'H':
+			e.Peer, e.Client = lastBrackets(value), ClientOutside
+		case 'A':
+			known = true
+		}
+		return name != 'F'
+	})
+	if e.Client == ClientOutside {
+		e.Client = clientAt(e.Peer, known)
+	}
 }
 
 // eximBegins are how the lines without an id begin that stand at the top of a file.
@@ -242,8 +261,8 @@ func eximGone(b []byte, e *Event) {
 			eximPassed(e)
 		}
 	}
-	if len(e.Via) > 0 && e.Host == nil {
-		e.Local = true
+	if e.Kind == Delivered && len(e.Via) > 0 && e.Host == nil {
+		e.Local = true // what failed may have failed before a host was asked
 	}
 	e.Stage = eximStage(e.Text)
 }

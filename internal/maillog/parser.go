@@ -175,6 +175,9 @@ func (p *Parser) said(host, tag, text []byte, e *Event) {
 			e.Place = hash(hash(0, host), tag[:bytes.IndexByte(tag, '/')])
 			e.MTA = Postfix
 			p.postfix(tag[i+1:], text, e)
+			if len(e.Via) > 0 && bytes.HasSuffix(tag[:i], []byte("/relay")) {
+				e.Via = tag[i-len("relay") : i] // the service for domains that are relayed for strangers (relay_domains)
+			}
 		}
 		return
 	}

@@ -101,9 +101,12 @@ func postfixTo(program, b []byte, e *Event) {
 	e.Text = text
 	e.Via = program
 	postfixWay(head, e)
+	e.Stage = stageOf(text)
 	switch string(program) {
-	case "local", "virtual", "pipe", "lmtp":
+	case "local", "virtual":
 		e.Local = true
+	case "lmtp": // a filter may put off and refuse what leaves, too; it does so when it has the message
+		e.Local = string(status) == "sent" || e.Stage == StageRcpt
 	case "discard":
 		e.Dropped = true
 	}
@@ -118,7 +121,6 @@ func postfixTo(program, b []byte, e *Event) {
 	case "undeliverable", "deliverable": // answers to address probes
 		e.Kind = Nothing
 	}
-	e.Stage = stageOf(text)
 }
 
 // postfixPassed finds the queue id under which a message goes on: in the program local, or behind a filter.
@@ -128,7 +130,7 @@ func postfixPassed(e *Event) {
 		return
 	}
 	// A mailbox queues nothing: what LMTP answers so is a filter.
-	if i := bytes.LastIndex(e.Text, []byte("queued as ")); i >= 0 && (!e.Local || string(e.Via) == "lmtp") {
+	if i := bytes.LastIndex(e.Text, []byte("queued as ")); i >= 0 && (!e.Local && string(e.Via) != "pipe" || string(e.Via) == "lmtp") {
 		e.Local = false
 		id := e.Text[i+len("queued as "):]
 		for j, c := range id {
@@ -270,6 +272,8 @@ func postfixReject(b []byte, e *Event) {
 	if i := bytes.Index(b, []byte(" to=<")); i >= 0 {
 		if to, _, ok := path(b[i+len(" to="):]); ok {
 			e.Kind, e.To = Refused, to
+			e.Peer = between(b, '[', ']')
+			e.Client = clientAt(e.Peer, false)
 		}
 	}
 }
