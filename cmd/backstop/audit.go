@@ -63,19 +63,24 @@ func (a *app) runAudit(ctx context.Context, args []string, f *auditFlags) error 
 	if err != nil {
 		return err
 	}
-	logs := openLogs(args, a.in)
+	logs := &logFiles{ctx: ctx}
+	if !finished(ctx, func() { logs.open(args, a.in) }) {
+		return errInterrupted
+	}
 	r := auditor{ctx: ctx, counter: audit.New(o), parser: maillog.NewParser(time.Local, time.Now())}
 	if f.unknown {
 		r.samples = new(audit.Samples)
 	}
 	stop := a.auditProgress(logs)
-	for _, l := range logs.files {
-		r.read(l)
-	}
+	all := finished(ctx, func() {
+		defer logs.close()
+		for _, l := range logs.files {
+			r.read(l)
+		}
+	})
 	stop()
-	logs.close()
-	if ctx.Err() != nil {
-		return errors.New("interrupted before the logs were read")
+	if !all {
+		return errInterrupted
 	}
 	for _, l := range logs.all {
 		if l.err != nil {
@@ -95,6 +100,23 @@ func (a *app) runAudit(ctx context.Context, args []string, f *auditFlags) error 
 	}
 	a.printAudit(&report, f)
 	return nil
+}
+
+var errInterrupted = errors.New("interrupted before the logs were read")
+
+// finished does f, and says whether it came to its end before ctx did. A read from a pipe or a terminal can not be told to end:
+// the process does not wait for it.
+func finished(ctx context.Context, f func()) bool {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+	return ctx.Err() == nil
 }
 
 // options are those of the flags.
@@ -159,15 +181,13 @@ func (r *auditor) read(l *logFile) {
 	defer l.shut()
 	r.parser.Written(l.written)
 	var e maillog.Event
-	lines := 0
 	err = maillog.Scan(in, func(line []byte) bool {
 		r.parser.Parse(line, &e)
 		r.counter.Add(&e)
 		if e.Kind == maillog.NotUnderstood && r.samples != nil {
 			r.samples.Add(line)
 		}
-		lines++
-		return lines%1024 != 0 || r.ctx.Err() == nil
+		return true
 	})
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		err = hint("what could be read of it was counted", "the compressed file is cut short")

@@ -5,7 +5,9 @@ import (
 	"cmp"
 	"compress/bzip2"
 	"compress/gzip"
+	"context"
 	"errors"
+	"hash/fnv"
 	"io"
 	"os"
 	"slices"
@@ -24,6 +26,8 @@ type logFile struct {
 	written time.Time // of its last
 	size    int64     // octets as it lies there, compressed or not
 	done    *atomic.Int64
+	ctx     context.Context
+	opening uint64 // hash of its first lines, 0: unknown
 	err     error
 
 	file    *os.File
@@ -37,14 +41,14 @@ type logFiles struct {
 	files []*logFile
 	total int64        // octets, 0: not known
 	done  atomic.Int64 // of these read
+	ctx   context.Context
 }
 
-// openLogs looks at each. Files are ordered by the time of their first line, whatever their names are; standard input comes last.
-func openLogs(names []string, stdin io.Reader) *logFiles {
-	logs := &logFiles{}
+// open looks at each. Files are ordered by the time of their first line, whatever their names are; standard input comes last.
+func (logs *logFiles) open(names []string, stdin io.Reader) {
 	known := true
 	for _, name := range names {
-		l := &logFile{name: name, done: &logs.done, written: time.Now()}
+		l := &logFile{name: name, done: &logs.done, written: time.Now(), ctx: logs.ctx}
 		logs.all = append(logs.all, l)
 		if name == "-" {
 			if slices.ContainsFunc(logs.files, func(o *logFile) bool { return o.stdin != nil }) {
@@ -65,7 +69,6 @@ func openLogs(names []string, stdin io.Reader) *logFiles {
 		logs.total = 0
 	}
 	slices.SortStableFunc(logs.files, func(a, b *logFile) int { return cmp.Compare(a.begins, b.begins) })
-	return logs
 }
 
 func (l *logFiles) names() []string {
@@ -114,18 +117,38 @@ func (l *logFile) look(others []*logFile) error {
 	p := maillog.NewParser(time.Local, l.written)
 	var e maillog.Event
 	lines := 0
-	err = maillog.Scan(in, func(line []byte) bool {
-		p.Parse(line, &e)
-		l.begins = e.At
+	sum := fnv.New64a()
+	err = maillog.Scan(io.LimitReader(in, mostLooked), func(line []byte) bool {
+		if p.Parse(line, &e); l.begins == 0 {
+			l.begins = e.At
+		}
+		if lines < openingLines {
+			sum.Write(line)
+			sum.Write([]byte{'\n'})
+		}
 		lines++
-		return e.At == 0 && lines < 1000
+		return lines < openingLines || l.begins == 0
 	})
 	l.done.Store(l.done.Load() - l.counted)
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil // reading tells
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) { // what is cut short, reading tells
+		return err
 	}
-	return err
+	if l.begins == 0 {
+		return nil
+	}
+	l.opening = sum.Sum64()
+	for _, o := range others {
+		if o.begins == l.begins && o.opening == l.opening {
+			return hint("name each log once, or its messages are counted twice", "this begins as %s does, and is not read: it looks like a copy, packed or not", o.name)
+		}
+	}
+	return nil
 }
+
+const (
+	mostLooked   = 1 << 20 // octets of a file that are looked at beforehand, unpacked
+	openingLines = 20      // by so many the same log is known under two names
+)
 
 // open begins to read it.
 func (l *logFile) open() (io.Reader, error) {
@@ -140,17 +163,24 @@ func (l *logFile) open() (io.Reader, error) {
 		l.file, in = f, f
 	}
 	l.counted = 0
-	buffered := bufio.NewReaderSize(l.count(in), 128<<10)
+	in, err := l.unpack(bufio.NewReaderSize(&countingReader{in, l}, 128<<10))
+	if err != nil {
+		l.shut()
+		return nil, err
+	}
+	return &stoppable{in, l.ctx}, nil
+}
+
+// unpack takes the compression off, if there is one.
+func (l *logFile) unpack(buffered *bufio.Reader) (io.Reader, error) {
 	magic, err := buffered.Peek(6)
 	if err != nil && err != io.EOF {
-		l.shut()
 		return nil, reason(err)
 	}
 	switch begins := string(magic); {
 	case len(begins) > 2 && begins[:2] == "\x1f\x8b":
 		z, err := gzip.NewReader(buffered)
 		if err != nil {
-			l.shut()
 			return nil, err
 		}
 		l.unzip = z
@@ -158,10 +188,8 @@ func (l *logFile) open() (io.Reader, error) {
 	case len(begins) > 3 && begins[:3] == "BZh":
 		return bzip2.NewReader(buffered), nil
 	case begins == "\xfd7zXZ\x00":
-		l.shut()
 		return nil, hint("xz -dc FILE | backstop audit -", "this is compressed by xz, which is not read")
 	case len(begins) > 4 && begins[:4] == "\x28\xb5\x2f\xfd":
-		l.shut()
 		return nil, hint("zstd -dc FILE | backstop audit -", "this is compressed by zstd, which is not read")
 	}
 	return buffered, nil
@@ -174,9 +202,20 @@ func (l *logFile) shut() {
 	}
 }
 
-// count counts what is read, for the progress bar.
-func (l *logFile) count(in io.Reader) io.Reader { return &countingReader{in, l} }
+// stoppable ends with its context: a small file may unpack to a huge one.
+type stoppable struct {
+	io.Reader
+	ctx context.Context
+}
 
+func (s *stoppable) Read(p []byte) (int, error) {
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return s.Reader.Read(p)
+}
+
+// countingReader counts what is read, for the progress bar.
 type countingReader struct {
 	io.Reader
 	l *logFile

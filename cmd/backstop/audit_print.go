@@ -262,22 +262,17 @@ func (a *app) auditRest(r *auditJSON, f *auditFlags) {
 	}
 	a.printf("\n")
 	for _, s := range r.Unknown {
-		a.printf("  %6d like  %s\n", s.Count, strings.ToValidUTF8(strings.Map(printable, s.Line), "?"))
+		a.printf("  %6d like  %s\n", s.Count, s.Line)
 	}
 	if r.Forgotten > 0 {
 		a.printf("%s forgotten before their end, because too many were open at once: some causes may be missing\n", several(r.Forgotten, "message was", "messages were"))
 	}
+	if r.Unjoined > 0 && r.Relayed > 0 {
+		a.printf("%s handed to another server than there was room to remember: some of those that came from elsewhere may be these\n", several(r.Unjoined, "bounce more was", "bounces more were"))
+	}
 	if r.Merged > 0 {
 		a.printf("%s told apart no further than by day and cause: there were too many domains\n", several(r.Merged, "bounce was", "bounces were"))
 	}
-}
-
-// printable keeps what strangers wrote into a log from moving the cursor.
-func printable(c rune) rune {
-	if c < ' ' || c == 0x7f || c >= 0x80 && c < 0xa0 {
-		return '?'
-	}
-	return c
 }
 
 func several(n int, one, more string) string {

@@ -3,11 +3,16 @@ package main
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
+	"errors"
+	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -137,6 +142,82 @@ func TestAuditPrinted(t *testing.T) {
 	code, out, _ = runMain(t, "audit", empty)
 	if code != 0 || !strings.Contains(out, "nothing was found that tells of mail") || !strings.Contains(out, "1. nothing in these files is a mail log that is known") {
 		t.Errorf("%d %s", code, out)
+	}
+}
+
+// TestAuditCopies: a log beside its packed copy counts once, and is told.
+func TestAuditCopies(t *testing.T) {
+	dir := t.TempDir()
+	text := auditSample(t, "postfix")
+	plain, packed := writeLog(t, dir, "mail.log.1", text, "2026-11-22"), writeLog(t, dir, "mail.log.1.gz", text, "2026-11-22")
+	other := writeLog(t, dir, "mail.log.2", strings.ReplaceAll(text, "Nov 22", "Nov 21"), "2026-11-22")
+	code, out, complaint := runMain(t, "audit", "--domain", "example.net", plain, packed)
+	if code != 1 || !strings.Contains(complaint, "mail.log.1.gz: this begins as "+plain+" does, and is not read: it looks like a copy") || !strings.Contains(out, "6 bounces left this server for 6 strangers") {
+		t.Errorf("%d %q\n%s", code, complaint, out)
+	}
+	if code, out, complaint := runMain(t, "audit", "--domain", "example.net", plain, other); code != 0 || !strings.Contains(out, "12 bounces left") {
+		t.Errorf("%d %q\n%s", code, complaint, out)
+	}
+}
+
+// zeros is a stream that does not end by itself, and ends its context when much of it was read.
+type zeros struct {
+	cancel context.CancelFunc
+	left   int
+}
+
+func (z *zeros) Read(p []byte) (int, error) {
+	if z.left -= len(p); z.left < 0 {
+		z.cancel()
+	}
+	clear(p)
+	return len(p), nil
+}
+
+// TestAuditInterrupted: whatever is read, and however much it unpacks to, Ctrl-C ends it.
+func TestAuditInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var out, complaint bytes.Buffer
+	if code := Main(ctx, []string{"audit", "-"}, &zeros{cancel, 10 << 20}, &out, &complaint); code != 1 || !strings.Contains(complaint.String(), "interrupted before the logs were read") {
+		t.Errorf("a line without end: %d %q", code, complaint.String())
+	}
+	ctx, cancel = context.WithCancel(t.Context())
+	silent, hold := io.Pipe()
+	defer hold.Close()
+	context.AfterFunc(t.Context(), cancel)
+	go func() {
+		hold.Write([]byte("x\n")) // it was read when this returns, and nothing more comes
+		cancel()
+	}()
+	complaint.Reset()
+	if code := Main(ctx, []string{"audit", "-"}, silent, &out, &complaint); code != 1 || !strings.Contains(complaint.String(), "interrupted") {
+		t.Errorf("a pipe that says nothing: %d %q", code, complaint.String())
+	}
+}
+
+// TestAuditLook: of what unpacks to very much only the beginning is looked at beforehand.
+func TestAuditLook(t *testing.T) {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 4 << 20 {
+		z.Write([]byte{byte(random.Uint32()) | 0x80})
+	}
+	z.Close()
+	path := filepath.Join(t.TempDir(), "bomb.gz")
+	if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var done atomic.Int64
+	l := &logFile{name: path, done: &done, ctx: t.Context()}
+	if err := l.look(nil); err != nil || l.counted > int64(b.Len())*3/4 {
+		t.Errorf("%v, %d of %d octets were read", err, l.counted, b.Len())
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	l.ctx = ctx
+	if err := l.look(nil); !errors.Is(err, context.Canceled) {
+		t.Error(err)
 	}
 }
 
