@@ -135,8 +135,9 @@ func (d *Daemon) openWeb(s *setup) (*webServer, error) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", d.metrics.Handler())
 	mux.HandleFunc("GET /healthz", d.serveHealth)
-	mux.HandleFunc("GET /api/v1/lookup", d.serveLookup)
-	w := serveHTTP(l, mux)
+	mux.HandleFunc("GET "+lookupPath, d.serveLookup)
+	mux.HandleFunc("/api/", serveNoAPI)
+	w := serveHTTP(d.limited(doorPanel, l, s), mux)
 	w.spec = spec
 	return w, nil
 }

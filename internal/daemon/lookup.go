@@ -1,12 +1,15 @@
 package daemon
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"mime"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,6 +18,8 @@ import (
 	"backstop/internal/smtp"
 	"backstop/internal/verdict"
 )
+
+const lookupPath = "/api/v1/lookup"
 
 // lookupAnswer is what GET /api/v1/lookup says: who says that the recipient exists, and what the gateway would say to
 // RCPT. The decision is left out where only the look-up was asked for (no-ask, at).
@@ -36,17 +41,18 @@ type lookupQuery struct {
 	o       LookupOptions
 }
 
-// serveLookup answers an MTA or a panel. With Accept: text/plain the answer is one line, the SMTP reply.
+// serveLookup answers an MTA or a panel. With Accept: text/plain the answer is one line: the SMTP reply, or where only the
+// look-up is wanted its word (exists, missing, unavailable).
 func (d *Daemon) serveLookup(w http.ResponseWriter, r *http.Request) {
 	if !d.mayLookUp(r.RemoteAddr) {
 		writeJSON(w, http.StatusForbidden, failure{"this address may not ask who exists", "add it to lookup_clients in [panel]"})
 		return
 	}
 	q, err := parseLookup(r.URL.Query())
-	plain := strings.Contains(r.Header.Get("Accept"), "text/plain")
+	plain := wantsPlain(r.Header)
 	var wrong *malformed
 	if plain && errors.As(err, &wrong) {
-		writeLine(w, d.malformedReply(wrong))
+		writeLine(w, d.malformedReply(wrong).String())
 		return
 	}
 	if err != nil {
@@ -65,7 +71,7 @@ func (d *Daemon) serveLookup(w http.ResponseWriter, r *http.Request) {
 			a.Watched = r.String()
 		}
 		if plain {
-			writeLine(w, v.Reply)
+			writeLine(w, a.Reply)
 			return
 		}
 	}
@@ -73,34 +79,59 @@ func (d *Daemon) serveLookup(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusBadRequest, failure{err.Error(), "write user@domain"})
 		return
 	}
+	if plain {
+		writeLine(w, a.Standing)
+		return
+	}
 	writeJSON(w, http.StatusOK, a)
 }
 
-// writeLine writes a reply on one line.
-func writeLine(w http.ResponseWriter, r mail.Reply) {
+// wantsPlain says that a program asks for text/plain by name, and not that it does not want it (RFC 9110, 12.5.1). What it
+// would rather have is not weighed: who asks for JSON too has no need to name the other.
+func wantsPlain(h http.Header) bool {
+	for _, part := range strings.Split(strings.Join(h.Values("Accept"), ","), ",") {
+		kind, params, err := mime.ParseMediaType(part)
+		if err != nil || kind != "text/plain" {
+			continue
+		}
+		if q, err := strconv.ParseFloat(cmp.Or(params["q"], "1"), 64); err == nil && q > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// serveNoAPI answers what the API does not have, as the API answers.
+func serveNoAPI(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == lookupPath {
+		w.Header().Set("Allow", "GET, HEAD")
+		writeJSON(w, http.StatusMethodNotAllowed, failure{"the method " + r.Method + " is not for this", "ask by GET"})
+		return
+	}
+	writeJSON(w, http.StatusNotFound, failure{"there is nothing here", "there is GET " + lookupPath})
+}
+
+// writeLine writes an answer on one line.
+func writeLine(w http.ResponseWriter, line string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	fmt.Fprintf(w, "%s\n", r) // the client may be gone; there is nobody to tell
+	fmt.Fprintf(w, "%s\n", line) // the client may be gone; there is nobody to tell
 }
 
 // malformed is a question about what is no address, with what the gateway says to such.
 type malformed struct {
 	what, text string
-	domain     string // of the recipient, as far as it has one
-	reply      mail.Reply
+	recipient  string
+	reply      mail.Reply // zero where he has no domain
 }
 
 func (m *malformed) Error() string { return fmt.Sprintf("%s: %q is no address", m.what, m.text) }
 
 func (m *malformed) Hint() string { return "write " + m.what + "=user@domain" }
 
-// malformedReply is that reply where the recipient's domain is ours. An MTA takes more for an address than we do, and
-// what it means in domains of its own is its own business.
+// malformedReply is that reply where such are refused to the recipient.
 func (d *Daemon) malformedReply(m *malformed) mail.Reply {
-	name, err := mail.FoldDomain(m.domain)
-	if s := d.current.Load(); err == nil {
-		if r := s.cfg.Routes.Find(name); r != nil && r.ModeOr(s.cfg.Mode) == evidence.Enforce {
-			return m.reply
-		}
+	if !m.reply.IsZero() && d.Engine().Strict(m.recipient) {
+		return m.reply
 	}
 	return mail.MustReply(250, "2.1.5", "Ok")
 }
@@ -154,9 +185,8 @@ func parseLookup(form url.Values) (lookupQuery, error) {
 	}
 	var err error
 	var reply mail.Reply
-	domain := texts["address"][strings.LastIndexByte(texts["address"], '@')+1:]
 	if q.address, reply = smtp.ParseRecipient(texts["address"]); !reply.IsZero() || q.address.Domain() == "" {
-		return q, &malformed{"address", texts["address"], domain, reply}
+		return q, &malformed{"address", texts["address"], texts["address"], reply}
 	}
 	if texts["client"] != "" {
 		if q.client, err = netip.ParseAddr(texts["client"]); err != nil {
@@ -167,7 +197,7 @@ func parseLookup(form url.Values) (lookupQuery, error) {
 	if form.Has("from") || form.Has("from64") {
 		from, reply := smtp.ParseSender(strings.Trim(texts["from"], "<>"))
 		if !reply.IsZero() {
-			return q, &malformed{"from", texts["from"], domain, reply}
+			return q, &malformed{"from", texts["from"], texts["address"], reply}
 		}
 		q.from = &from
 	}
@@ -192,7 +222,7 @@ func formText(form url.Values, name string) (string, error) {
 	}
 	text, err := base64.StdEncoding.DecodeString(strings.ReplaceAll(form.Get(name+"64"), " ", "+"))
 	if err != nil {
-		return "", fmt.Errorf("%s64: this is not base64 (RFC 4648, 4)", name)
+		return "", &hinted{fmt.Errorf("%s64: this is not base64 (RFC 4648, 4)", name), "write " + name + "64=YWxpY2VAZXhhbXBsZS5jb20=, or the plain text as " + name}
 	}
 	return string(text), nil
 }

@@ -66,6 +66,10 @@ func TestLookupAPI(t *testing.T) {
 		{"address=alice@example.com&client=198.51.100.10&from=bob@example.com", "exists", "accept", "accepted", "250"},
 		{"address=alice@example.com&client=203.0.113.5&from=ann@strict.example", "exists", "refuse", "sender-spf", "550 5.7.23"},
 		{"address=alice@example.com&client=203.0.113.5&from=", "exists", "accept", "accepted", "250"},
+		{"address=alice@example.com&client=::ffff:203.0.113.66", "exists", "refuse", "client-blocked", "554 5.7.1"},
+		{"address=alice@example.com&client=203.0.113.5&from=%3Cbob@example.com%3E", "exists", "refuse", "sender-forged", "550 5.7.1 <bob@example.com>"},
+		{"address=alice@example.com&client=203.0.113.5&from=j%C3%BCrgen@far.example", "exists", "accept", "accepted", "250"},
+		{"address=ghost@example.com&no-ask=false", "missing", "refuse", "recipient-missing", "550 5.1.1"},
 		{"address=alice@example.com&client=127.0.0.1&from=bob@example.com", "exists", "accept", "accepted", "250"},
 	} {
 		code, a := lookup(t, web, c.query)
@@ -101,9 +105,27 @@ func TestLookupWrong(t *testing.T) {
 		"address=a@example.com&from=b@example.com":      "depends on the client",
 		"address=a@example.com&at=now":                  "no time",
 	} {
-		if code, a := lookup(t, web, query); code != http.StatusBadRequest || !strings.Contains(a.Error, want) {
+		if code, a := lookup(t, web, query); code != http.StatusBadRequest || !strings.Contains(a.Error, want) || a.Hint == "" {
 			t.Errorf("%q: %d %+v", query, code, a)
 		}
+	}
+	for _, c := range []struct {
+		method, path string
+		code         int
+	}{{"POST", "/api/v1/lookup", http.StatusMethodNotAllowed}, {"GET", "/api/v1/nothing", http.StatusNotFound}} {
+		q, err := http.NewRequestWithContext(t.Context(), c.method, "http://"+web+c.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var a asked
+		if err := json.NewDecoder(answer.Body).Decode(&a); err != nil || answer.StatusCode != c.code || a.Error == "" || a.Hint == "" {
+			t.Errorf("%s %s: %d %+v, %v", c.method, c.path, answer.StatusCode, a, err)
+		}
+		answer.Body.Close()
 	}
 }
 
@@ -122,28 +144,47 @@ func TestLookupClients(t *testing.T) {
 
 // TestLookupText: one line for an MTA, over the oldest HTTP that it may speak.
 func TestLookupText(t *testing.T) {
-	g := start(t, besideMTA(t, "[smtp]\nlisten = [\"127.0.0.1:0\"]\n[panel]\nlisten = \"127.0.0.1:0\"\n", ""))
+	const sections = "[smtp]\nlisten = [\"127.0.0.1:0\"]\n[panel]\nlisten = \"127.0.0.1:0\"\n"
+	web := start(t, besideMTA(t, sections, "")).Addrs()["panel"][0].String()
+	watching := start(t, besideMTA(t, sections, "mode = \"watch\"")).Addrs()["panel"][0].String()
 	long := strings.Repeat("x", 65)
-	for to, want := range map[string]string{
-		"alice@example.com":     "250 2.1.5 Ok\n",
-		"ghost@example.com":     "550 5.1.1 <ghost@example.com>: Recipient address rejected: User unknown [",
-		long + "@example.com":   "501 5.1.3 ",
-		long + "@other.example": "250 2.1.5 Ok\n",
-		"a@example.com&client=192.0.2.1&from=" + long + "@b.example": "501 5.1.7 ",
+	const ok = "250 2.1.5 Ok\n"
+	for to, want := range map[string][2]string{ // enforced, and in a domain that only watches
+		"alice@example.com":     {ok, ok},
+		"ghost@example.com":     {"550 5.1.1 <ghost@example.com>: Recipient address rejected: User unknown [", "250 "},
+		long + "@example.com":   {"501 5.1.3 ", ok},
+		long + "@other.example": {ok, ok},
+		"example.com":           {ok, ok}, // no address, and no domain
+		"a@example.com&client=192.0.2.1&from=" + long + "@b.example": {"501 5.1.7 ", ok},
+		"example.com&client=192.0.2.1&from=" + long + "@b.example":   {ok, ok},
+		"alice@example.com&no-ask=true":                              {"exists\n", "exists\n"},
+		"ghost@example.com&at=2030-01-01T00:00:00Z":                  {"missing\n", "missing\n"},
 	} {
-		c, err := net.Dial("tcp", g.Addrs()["panel"][0].String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		fmt.Fprintf(c, "GET /api/v1/lookup?address=%s HTTP/1.0\r\nAccept: text/plain\r\n\r\n", to)
-		r, err := http.ReadResponse(bufio.NewReader(c), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := io.ReadAll(r.Body)
-		c.Close()
-		if err != nil || !strings.HasPrefix(string(text), want) || strings.Count(string(text), "\n") != 1 || !r.Close {
-			t.Errorf("%s: %q, %v", to, text, err)
+		for i, at := range []string{web, watching} {
+			if text := line(t, at, to); !strings.HasPrefix(text, want[i]) || strings.Count(text, "\n") != 1 {
+				t.Errorf("%s, watched %d: %q", to, i, text)
+			}
 		}
 	}
+}
+
+// line asks for text/plain, over HTTP/1.0.
+func line(t *testing.T, web, to string) string {
+	t.Helper()
+	c, err := net.Dial("tcp", web)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprintf(c, "GET /api/v1/lookup?address=%s HTTP/1.0\r\nAccept: text/plain\r\n\r\n", to)
+	r, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	text, err := io.ReadAll(r.Body)
+	if err != nil || !r.Close {
+		t.Errorf("%s: %v, closed %v", to, err, r.Close)
+	}
+	return string(text)
 }
