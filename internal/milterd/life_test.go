@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"backstop/internal/evidence"
 	"backstop/internal/milter"
@@ -107,6 +110,24 @@ func TestReload(t *testing.T) {
 	}
 	if got := w.decided(); got != "accept accepted, accept accepted, refuse client-blocked, refuse client-blocked, accept accepted, accept accepted" {
 		t.Errorf("log: %s", got)
+	}
+}
+
+// TestMalformed: who is no mail server is hung up on, and the operator hears of it once a minute by the engine's clock.
+func TestMalformed(t *testing.T) {
+	w := newWorld(t).open()
+	for i, want := range []int{1, 0, 1} {
+		if i == 2 {
+			w.later(time.Minute)
+		}
+		nc, err := net.Dial("tcp", w.addr)
+		must(t, err)
+		io.WriteString(nc, "GET / HTTP/1.0\r\n\r\n")
+		io.Copy(io.Discard, nc)
+		nc.Close()
+		if log := w.log(); len(log) != want || want > 0 && (log[0].Msg != "a connection is closed" || log[0].Door != "milter") {
+			t.Errorf("%d: %+v", i, log)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"backstop/internal/evidence"
 	"backstop/internal/mail"
 	"backstop/internal/milter"
+	"backstop/internal/milterd"
 	"backstop/internal/session"
 )
 
@@ -35,6 +36,7 @@ func TestRules(t *testing.T) {
 		{name: "postmaster", set: func(w *world) { w.cfg.Postmaster = addr(w.t, "root@example.org") }, from: "ann@far.example", to: "postmaster", log: "accept accepted"},
 		{name: "no sender", from: "a b@far.example", to: "bob@example.org", at: "rcpt",
 			want: "501 5.1.7 not a mail address: the closing > is missing"},
+		{name: "no sender, to a local name", from: "a b@far.example", to: "example.org"},
 		{name: "no sender, to others", from: "a b@far.example", to: "bob@hosted.example"},
 		{name: "no sender, watched", set: func(w *world) { w.org.Mode = evidence.Watch }, from: "a b@far.example", to: "bob@example.org"},
 		{name: "no recipient", from: "ann@far.example", to: "a b@example.org", at: "rcpt", want: "501 5.1.3 not a mail address: the closing > is missing"},
@@ -165,8 +167,31 @@ func TestLoginFromAnywhere(t *testing.T) {
 	if got := strings.Join(changes(m.sends("bob@example.org", "ann@far.example", letter)), "\n"); !strings.Contains(got, "e <prvs=") {
 		t.Errorf("changed is\n%s", got)
 	}
+	if log := w.log(); log[len(log)-1].Helo != "client.example" {
+		t.Errorf("the name that was told before the login is lost: %+v", log)
+	}
 	if got := m.mail("bob@example.org"); !strings.HasPrefix(got, "554 5.7.1") {
 		t.Errorf("without a login: %q", got)
+	}
+}
+
+// TestTooMany: no mail server takes so many recipients, so that one that does is broken.
+func TestTooMany(t *testing.T) {
+	w := newWorld(t).open()
+	m := w.from(stranger)
+	m.mail("ann@far.example")
+	for i := range milterd.MaxRcpts {
+		if got := m.rcpt("bob@hosted.example"); got != "" {
+			t.Fatalf("recipient %d: %q", i, got)
+		}
+	}
+	if got := m.rcpt("carol@hosted.example"); got != "452 4.5.3 Too many recipients, send the rest in another transaction" {
+		t.Errorf("one more: %q", got)
+	}
+	m.Abort()
+	m.mail("ann@far.example")
+	if got := m.rcpt("carol@hosted.example"); got != "" {
+		t.Errorf("the next transaction: %q", got)
 	}
 }
 

@@ -210,7 +210,7 @@ func (w *world) open() *world {
 }
 
 // line is one line of the log.
-type line struct{ Msg, ID, Rule, Stage, From, To, Reply, Client, Door, Action string }
+type line struct{ Msg, ID, Rule, Stage, From, To, Reply, Client, Helo, Door, Action string }
 
 // log is what was written down since it was asked last.
 func (w *world) log() []line {

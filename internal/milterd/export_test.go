@@ -1,0 +1,4 @@
+package milterd
+
+// MaxRcpts is how many recipients a transaction may have.
+const MaxRcpts = maxRcpts
