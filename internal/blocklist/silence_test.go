@@ -27,7 +27,7 @@ func TestWatchRefused(t *testing.T) {
 		{"an hour", testListed, time.Hour},
 		{"half an hour", testListed, 30 * time.Minute},
 		{"a day", testListed, 24 * time.Hour},
-		{"the other family's", testListed6, time.Hour},
+		{"the other family's", testListed6, 90 * time.Minute},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -85,8 +85,12 @@ func TestWatchOff(t *testing.T) {
 		}
 		z.do(func() { delete(z.a, Name(us, zone)) })
 		w.pass("off again")
+		z.do(func() { z.fails = map[string]bool{zone: true} })
+		w.after(50*time.Minute, "and away, so that it begins anew")
+		z.do(func() { z.fails = nil })
+		w.after(Again, "back, and off")
 		last := w.after(50*time.Minute, "and sure", "INFO an address of ours is no longer listed: "+zone)
-		if last["listed_for"] != "3h40m0s" || w.w.State().Entries[0].Standing != Clean {
+		if last["listed_for"] != "4h40m0s" || w.w.State().Entries[0].Standing != Clean {
 			t.Errorf("%v %+v", last, w.w.State())
 		}
 		w.pass("nothing new")
