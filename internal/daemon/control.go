@@ -26,8 +26,8 @@ type webServer struct {
 	done chan struct{}
 }
 
-// answerTime bounds the making of an answer: all that the sources of a domain may take, and half a minute. What
-// `setup exim` has Exim wait for is no longer.
+// answerTime bounds the making of an answer. The sources of a domain may take more than a minute together, and `setup exim`
+// has Exim wait for them.
 const answerTime = 150 * time.Second
 
 func serveHTTP(l net.Listener, h http.Handler) *webServer {

@@ -6,10 +6,13 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -187,6 +190,46 @@ func TestLoopOutOfDescriptors(t *testing.T) {
 	if err := <-done; err != ErrLoopClosed {
 		t.Errorf("Serve: %v", err)
 	}
+}
+
+// dry is a listener that has no descriptor until the test is over, and tells when it was asked for one.
+type dry struct {
+	net.Listener
+	asked []time.Duration
+	begin time.Time
+	over  chan struct{}
+	until int
+}
+
+func (l *dry) Accept() (net.Conn, error) {
+	l.asked = append(l.asked, time.Since(l.begin))
+	if len(l.asked) == l.until {
+		close(l.over)
+	}
+	return nil, &net.OpError{Op: "accept", Err: syscall.EMFILE}
+}
+
+func (l *dry) Close() error { return nil }
+
+// TestLoopPauses: out of descriptors it asks again ever more seldom, and each second at last; the processor is left in peace.
+func TestLoopPauses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &dry{begin: time.Now(), over: make(chan struct{}), until: 11}
+		o, done := NewLoop(nil), make(chan error, 1)
+		go func() { done <- o.Serve(l) }()
+		<-l.over
+		if err := o.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		<-done
+		var got []time.Duration
+		for i := 1; i < l.until; i++ {
+			got = append(got, (l.asked[i]-l.asked[i-1])/time.Millisecond)
+		}
+		if want := []time.Duration{5, 10, 20, 40, 80, 160, 320, 640, 1000, 1000}; !slices.Equal(got, want) {
+			t.Errorf("pauses of %d ms, want %d", got, want)
+		}
+	})
 }
 
 func TestLoopListenerClosed(t *testing.T) {
