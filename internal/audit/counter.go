@@ -63,8 +63,9 @@ type Counter struct {
 	lines       [numLineKinds]int
 	byMTA       [maillog.NumMTAs]int
 	first, last int64
-	full        int // bounces of which the table of cells had no room
-	unjoined    int // that were handed on, and of which no room was left to remember where
+	full        int             // bounces of which the table of cells had no room
+	outward     map[outward]int // null senders that were handed on, and are no bounces of this server
+	unjoined    int             // that were handed on, and of which no room was left to remember where
 	written     [maillog.NumMTAs]int
 	refused     int // bounces that the receiving server refused
 	delays, receipts, postmaster,
@@ -87,7 +88,7 @@ func New(o Options) *Counter {
 	}
 	c := &Counter{
 		options: o, domains: newNames(mostDomains), hosts: newNames(mostHosts), known: make([]knowledge, 2),
-		routes: map[uint64]uint16{}, way: make([]route, 1), cells: map[cell]sum{}, crowd: newStrangers(mostStrangers),
+		routes: map[uint64]uint16{}, way: make([]route, 1), cells: map[cell]sum{}, outward: map[outward]int{}, crowd: newStrangers(mostStrangers),
 		hand: newRecent[handover](mostHandovers), bounced: newRecent[handover](mostNulls), nulls: newRecent[nullMessage](mostNulls), awaited: newRecent[expectation](mostExpected),
 	}
 	c.queue = newQueue(max(o.Open, 16), c.forget)
@@ -200,6 +201,10 @@ func (c *Counter) client(m *message, e *maillog.Event) {
 	case maillog.ClientOutside:
 		m.flags |= outside
 		m.peer = uint32(fnv(2166136261, e.Peer))
+	case maillog.ClientInside:
+		if maillog.Private(e.Peer) && !maillog.Loopback(e.Peer) {
+			m.client = c.hosts.number(e.Peer)
+		}
 	case maillog.ClientLocal:
 		m.flags |= byLocal
 	}

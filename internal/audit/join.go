@@ -14,6 +14,24 @@ type handover struct {
 type nullMessage struct {
 	key     uint64
 	relayed int // how often it was counted as somebody else's
+	outward outward
+}
+
+// outward is for whom a message without a sender was handed on, and whereto.
+type outward struct {
+	client uint32 // a private address, 0: a program here, or a public address
+	domain uint32
+	local  bool // a program
+}
+
+// mostOutward is how many of these are told apart.
+const mostOutward = 100_000
+
+// goesOut counts them. Whose domain that is, shows at the end.
+func (c *Counter) goesOut(o outward, n int) {
+	if _, ok := c.outward[o]; ok || len(c.outward) < mostOutward {
+		c.outward[o] += n
+	}
 }
 
 // handOver notes under which id the next server has a message, where that is a near one: its log may be among ours.
@@ -46,6 +64,7 @@ func (c *Counter) handOver(m *message, e *maillog.Event, moved bool) {
 	} else if h.class != null && h.class != unclear {
 		c.relayed -= n.relayed
 		c.again += n.relayed
+		c.goesOut(n.outward, -n.relayed)
 		c.keepNull(id, nullMessage{key: n.key})
 	}
 }

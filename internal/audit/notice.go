@@ -206,10 +206,11 @@ func (c *Counter) forget(i int32) {
 	if m.class == claimed {
 		c.decide(i, &maillog.Event{MTA: m.mta, At: c.last})
 	}
-	n := 0
+	n, to := 0, outward{client: m.client, local: m.flags&byLocal != 0}
 	for _, d := range c.queue.waiting[i] {
 		if d.at >= c.options.Since {
 			n++
+			to.domain = d.domain
 		}
 	}
 	switch {
@@ -218,10 +219,12 @@ func (c *Counter) forget(i int32) {
 		c.again += n
 	case m.flags&byLocal != 0:
 		c.programs += n
+		c.goesOut(to, n)
 	case m.flags&began != 0 || m.class == foreign:
 		c.relayed += n
+		c.goesOut(to, n)
 		if _, ok := c.nulls.get(m.id); ok {
-			c.keepNull(m.id, nullMessage{m.key, n})
+			c.keepNull(m.id, nullMessage{m.key, n, to})
 		}
 	default:
 		c.headless += n

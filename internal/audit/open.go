@@ -38,6 +38,7 @@ type message struct {
 	domain      uint32 // of the recipient that was refused
 	peer        uint32 // hash of the client's address
 	sender      uint32 // hash of the sender's domain
+	client      uint32 // the private address that it came from
 	id          uint64 // hash of the queue id, of one without a sender
 	left        int32  // recipients of which nothing final was said; negative: unknown
 	flags       uint16

@@ -274,3 +274,46 @@ func TestNames(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// TestOutward: null senders of a server behind this one, and of programs here, that went to strangers are told apart, with what to do.
+func TestOutward(t *testing.T) {
+	own := through("4A00009", "x[192.0.2.1]", "ann@example.org", "bob@own.test", "store[10.0.0.5]:25", sent)
+	inner := own + through("4A00001", "exchange[10.0.0.5]", "", "ann@example.org", "mx[203.0.113.9]:25", sent) +
+		through("4A00002", "exchange[10.0.0.5]", "", "bob@own.test", "store[10.0.0.6]:25", sent) + through("4A00003", "x[192.0.2.1]", "", "ann@example.org", "mx[203.0.113.9]:25", sent)
+	r := read(t, audit.Options{}, inner)
+	if r.Inner != 1 || r.Relayed != 2 || len(r.Insiders) != 1 || r.Insiders[0].Name != "10.0.0.5" || !strings.HasPrefix(r.Next[0], "1 message with the null sender went from 10.0.0.5 to strangers") {
+		t.Errorf("%s, for inner %d %v\n%s", summary(r), r.Inner, r.Insiders, r.Next)
+	}
+	vacation := own + at + "postfix/pickup[1]: 4A00001: uid=1000 from=<>\n" + through("4A00001", "", "", "ann@example.org", "mx[203.0.113.9]:25", sent)
+	vacation = strings.Replace(vacation, at+"postfix/smtpd[1]: 4A00001: client=\n", "", 1)
+	if r := read(t, audit.Options{}, vacation); r.Programs != 1 || r.Answers != 1 || !strings.HasPrefix(r.Next[0], "1 message with the null sender went from a program here to strangers") {
+		t.Errorf("%s, programs %d, to strangers %d\n%s", summary(r), r.Programs, r.Answers, r.Next)
+	}
+}
+
+// TestCannotTell: without an own domain nothing is said of what would have been refused at RCPT, and nobody is a server of others.
+func TestCannotTell(t *testing.T) {
+	log := at + "postfix/smtp[1]: 4A00001: to=<nobody@example.com>, relay=far[203.0.113.5]:25, delay=1, dsn=5.1.1, status=bounced (no such user)\n" +
+		at + "postfix/bounce[1]: 4A00001: sender non-delivery notification: 4A00003\n" +
+		at + "postfix/smtp[1]: 4A00003: to=<ann@example.org>, relay=mx[203.0.113.9]:25, delay=1, dsn=" + sent + "\n"
+	if r := read(t, audit.Options{}, log); r.OwnKnown || r.Causes[0].Name != "unknown-user" || !strings.HasPrefix(r.Next[0], "name all your domains") {
+		t.Errorf("%s %v\n%s", summary(r), r.Own, r.Next)
+	}
+	if r := read(t, audit.Options{Domains: []string{"example.com"}}, log); !r.OwnKnown || r.AtRcpt != 1 {
+		t.Errorf("%s", summary(r))
+	}
+	if r := read(t, audit.Options{Since: 1 << 40}, log); !r.Ends || len(r.Next) != 1 {
+		t.Errorf("%v %s", r.Ends, r.Next)
+	}
+}
+
+// TestExchangeStore: Exchange is asked where it tells who exists.
+func TestExchangeStore(t *testing.T) {
+	log := strings.ReplaceAll(sample(t, "exchange"), "\r", "")
+	r := read(t, audit.Options{}, log)
+	for _, step := range r.Next {
+		if strings.Contains(step, "backstop scan smtp://") && !strings.Contains(step, ":2525 ") {
+			t.Error(step)
+		}
+	}
+}

@@ -49,6 +49,8 @@ type Report struct {
 
 	Own      []string `json:"own_domains"`
 	OwnGiven bool     `json:"own_domains_given"`
+	OwnKnown bool     `json:"own_domains_known"` // without them nobody can tell what would have been refused at RCPT
+	Ends     bool     `json:"ends_before_since"`
 
 	Written     int    `json:"bounces_written"`
 	Left        int    `json:"bounces_delivered"`   // handed on to another server, or into a mailbox
@@ -73,13 +75,16 @@ type Report struct {
 	Remaining int     `json:"bounced_all_the_same"`
 	Share     float64 `json:"share_at_rcpt"` // of Backscatter, 0 to 1
 
-	Delays     int `json:"delay_warnings"`
-	Receipts   int `json:"delivery_receipts"`
-	Postmaster int `json:"postmaster_notices"`
-	Relayed    int `json:"null_sender_relayed"`  // came in from elsewhere and was handed on
-	Programs   int `json:"null_sender_programs"` // written by programs of this machine
-	Headless   int `json:"null_sender_unexplained"`
-	Again      int `json:"counted_at_first_hop"` // own bounces seen once more, in the next server's log
+	Delays     int     `json:"delay_warnings"`
+	Receipts   int     `json:"delivery_receipts"`
+	Postmaster int     `json:"postmaster_notices"`
+	Relayed    int     `json:"null_sender_relayed"`  // came in from elsewhere and was handed on
+	Programs   int     `json:"null_sender_programs"` // written by programs of this machine
+	Headless   int     `json:"null_sender_unexplained"`
+	Answers    int     `json:"null_sender_programs_to_strangers"` // of Programs
+	Inner      int     `json:"null_sender_for_inner"`             // came from private addresses and went to strangers; not in Relayed
+	Insiders   []Count `json:"null_sender_inner"`                 // these addresses
+	Again      int     `json:"counted_at_first_hop"`              // own bounces seen once more, in the next server's log
 
 	Forgotten int      `json:"forgotten"` // messages that were open when there was no room for more
 	Merged    int      `json:"merged"`    // bounces that were counted under "others"
@@ -120,7 +125,10 @@ func (c *Counter) Report() *Report {
 		r.Own = slices.Clone(c.options.Domains)
 	}
 	slices.Sort(r.Own)
+	r.OwnKnown = r.OwnGiven || len(r.Own) > 0
+	r.Ends = c.last < c.options.Since
 	c.sumUp(r, own)
+	c.sumOutward(r, own)
 	r.Strangers, r.About = c.crowd.count(own)
 	r.Waiting = max(0, r.Written-r.Left-r.Refused)
 	if r.Backscatter > 0 {
@@ -128,6 +136,23 @@ func (c *Counter) Report() *Report {
 	}
 	r.Next = r.next()
 	return r
+}
+
+// sumOutward adds up whose null senders went to strangers: the lists see this server's address, whoever wrote them.
+func (c *Counter) sumOutward(r *Report, own func(uint32) bool) {
+	inner := map[uint32]int{}
+	for o, n := range c.outward {
+		switch {
+		case n <= 0 || own(o.domain):
+		case o.local:
+			r.Answers += n
+		case o.client > 0:
+			inner[o.client] += n
+			r.Inner += n
+		}
+	}
+	r.Relayed -= r.Inner
+	r.Insiders = list(inner, c.hosts.all)
 }
 
 func stamp(at int64) string { return time.Unix(at, 0).UTC().Format("2006-01-02 15:04:05") }
@@ -165,7 +190,7 @@ func (c *Counter) sumUp(r *Report, own func(uint32) bool) {
 		default:
 			r.Remaining += s.n
 		}
-		if !ours && k.failed != 0 && (k.cause == UnknownUser || k.cause == OverQuota || k.cause == Content || k.cause == Other) {
+		if r.OwnKnown && !ours && k.failed != 0 && (k.cause == UnknownUser || k.cause == OverQuota || k.cause == Content || k.cause == Other) {
 			k.cause = Elsewhere
 		}
 		g.add(k, s, ours)

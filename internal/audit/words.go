@@ -23,11 +23,18 @@ func (r *Report) next() []string {
 	if r.Lines.Used == 0 {
 		return []string{"nothing in these files is a mail log that is known: Postfix, Exim, Sendmail, OpenSMTPD, or Exchange's message tracking (with its #Fields line)"}
 	}
+	if r.Ends {
+		return []string{"these logs end before the time that --since names: give newer ones, or leave it out"}
+	}
 	if r.Backscatter == 0 {
 		return r.nothingLeft()
 	}
 	var steps []string
-	if !r.OwnGiven {
+	switch {
+	case r.OwnGiven:
+	case !r.OwnKnown:
+		steps = append(steps, "name all your domains, as nothing here shows them: backstop audit --domain example.com …")
+	default:
 		steps = append(steps, "see whether all your domains are among those above; if not, name all of them: backstop audit --domain "+r.domain()+" …")
 	}
 	if r.AtRcpt+r.AtData > 0 {
@@ -36,14 +43,35 @@ func (r *Report) next() []string {
 	if n := r.Remaining; n > 0 {
 		steps = append(steps, r.rest(n))
 	}
+	steps = append(steps, r.others()...)
+	if r.FromStart {
+		steps = append(steps, "find out when it began: give older logs, too; and keep a copy of these, before they are rotated away")
+	}
 	return append(steps, "see whether this server is listed for it already: backstop listed ADDRESS")
 }
 
 func (r *Report) nothingLeft() []string {
+	if steps := r.others(); len(steps) > 0 {
+		return append(steps, "see whether this server is listed for it already: backstop listed ADDRESS")
+	}
 	if r.Headless > 0 {
 		return []string{"where these bounces come from stands in older logs: give those, too"}
 	}
 	return []string{"nothing: this server bounced to nobody outside. To see whether it would, examine it from outside: backstop scan " + r.domain()}
+}
+
+// others says what to do about null senders that this server sends out and did not write.
+func (r *Report) others() []string {
+	var steps []string
+	if r.Inner > 0 {
+		steps = append(steps, fmt.Sprintf("%s from %s to strangers through this server, whose address the lists see: audit the log of %s, too, and let what leaves pass [outbound] (docs/outbound.md)",
+			several(r.Inner, "message with the null sender went", "messages with the null sender went"), r.Insiders[0].Name, r.Insiders[0].Name))
+	}
+	if r.Answers > 0 {
+		steps = append(steps, fmt.Sprintf("%s to strangers: if these are vacation replies, let them answer known senders only, or let what leaves pass [outbound] (docs/outbound.md)",
+			several(r.Answers, "message with the null sender went from a program here", "messages with the null sender went from programs here")))
+	}
+	return steps
 }
 
 // plugIn is how Backstop is put before the store, with the server that wrote most.
@@ -78,6 +106,9 @@ func (r *Report) plugIn() []string {
 		steps = append(steps, fmt.Sprintf("name the store in [[domain]] %s, and Backstop asks it who exists: relay = \"%s\", recipients = [\"callahead\"]", domain, lmtpURL(lmtp)))
 	} else if store != "" {
 		store = address(store)
+		if host, ok := strings.CutSuffix(store, ":25"); ok && most.Name == maillog.Exchange.String() {
+			store = host + ":2525" // behind port 25 it says at RCPT that all exist
+		}
 		steps = append(steps, fmt.Sprintf("see whether the store itself says at RCPT who exists: backstop scan smtp://%s --domain %s; if it does, it is the source: recipients = [\"callahead:smtp://%s\"]", store, domain, store))
 	} else {
 		steps = append(steps, "name who exists in [[domain]] "+domain+": recipients = a list, a directory server or a database (docs/sources.md)")

@@ -143,6 +143,13 @@ func Private(a []byte) bool {
 	return false
 }
 
+// Loopback tells an address of the machine itself.
+func Loopback(a []byte) bool {
+	a, _ = after(a, "IPv6:")
+	a, _ = after(a, "::ffff:")
+	return string(a) == "::1" || bytes.HasPrefix(a, []byte("127."))
+}
+
 // portOf returns the port behind an address in square brackets: "name [192.0.2.1]:25 …" has 25.
 func portOf(b []byte) []byte {
 	i := bytes.LastIndex(b, []byte("]:"))
