@@ -45,7 +45,9 @@ func (a *app) audit() *cobra.Command {
 			"merged, rotated, compressed by gzip or bzip2, and given in any order. `-` is standard input.\n\n" +
 			"Which domains are the server's own is inferred from its deliveries. Name them all with\n" +
 			"--domain where the list that is printed is not right. Times without a zone are taken to be\n" +
-			"of this machine's (TZ).",
+			"of this machine's (TZ).\n\n" +
+			"The exit code is 0 whatever was counted, 1 where a file could not be read, and 2 where there\n" +
+			"was nothing to count: no line of a mail log, or none as late as --since.",
 		Example: "  backstop audit /var/log/mail.log*\n  backstop audit --domain example.com --since 7d /var/log/exim4/mainlog*\n" +
 			"  journalctl -u postfix@- -o short-iso | backstop audit -\n  backstop audit --json MSGTRK*.LOG",
 		Args: wants(1, -1, "log files, or - for standard input"),
@@ -94,6 +96,9 @@ func (a *app) runAudit(ctx context.Context, args []string, f *auditFlags) error 
 	report := auditJSON{Report: r.counter.Report(), Files: logs.names()}
 	if r.samples != nil {
 		report.Unknown = r.samples.List(mostSamples)
+	}
+	if a.code == 0 && (report.Lines.Used == 0 || report.Ends) {
+		a.code = 2
 	}
 	if a.json {
 		return a.printJSON(report)

@@ -187,6 +187,8 @@ func (l *logFile) unpack(buffered *bufio.Reader) (io.Reader, error) {
 		return z, nil
 	case len(begins) > 3 && begins[:3] == "BZh":
 		return bzip2.NewReader(buffered), nil
+	case len(begins) > 1 && (begins[:2] == "\xff\xfe" || begins[:2] == "\xfe\xff"):
+		return nil, hint("iconv -f UTF-16 -t UTF-8 FILE | backstop audit -", "this is text in UTF-16, which is not read")
 	case begins == "\xfd7zXZ\x00":
 		return nil, hint("xz -dc FILE | backstop audit -", "this is compressed by xz, which is not read")
 	case len(begins) > 4 && begins[:4] == "\x28\xb5\x2f\xfd":

@@ -56,6 +56,14 @@ func (a *app) printAudit(r *auditJSON, f *auditFlags) {
 	if r.Lines.Used > 0 {
 		a.auditTotals(r)
 	}
+	if r.Inner > 0 {
+		var from []string
+		for _, h := range r.Insiders[:min(f.top, len(r.Insiders))] {
+			from = append(from, fmt.Sprintf("%s (%d)", h.Name, h.Count))
+		}
+		a.printf("not written by it, but sent out to strangers for servers behind it: %s, for %s\n",
+			several(r.Inner, "message with the null sender", "messages with the null sender"), strings.Join(from, ", "))
+	}
 	if r.Backscatter > 0 {
 		a.auditDays(r)
 		a.auditTables(r, f.top)
@@ -187,7 +195,7 @@ func (a *app) auditTables(r *auditJSON, top int) {
 		t = a.table()
 		for _, h := range r.Hosts[:min(top, len(r.Hosts))] {
 			where := "mostly: "
-			if !h.Inner {
+			if !h.Inner && r.OwnKnown {
 				where = "not for a domain of yours; mostly: "
 			}
 			t.AppendRow(table.Row{"  " + h.Name, h.Count, where + audit.CauseWords(h.Cause)})
@@ -219,6 +227,10 @@ func (a *app) more(n, shown int) {
 }
 
 func (a *app) auditShare(r *auditJSON) {
+	if !r.OwnKnown {
+		a.printf("\nhow many of these would have been refused at RCPT with Backstop cannot be told: no own domain is known. Name them with --domain\n")
+		return
+	}
 	a.printf("\nwith Backstop %d of these %d (%s) would have been refused at RCPT, and %d (%s) at the end of the message:\nno bounce is written then. %d (%s) would have been written all the same.\n",
 		r.AtRcpt, r.Backscatter, percent(r.AtRcpt, r.Backscatter), r.AtData, percent(r.AtData, r.Backscatter), r.Remaining, percent(r.Remaining, r.Backscatter))
 }

@@ -108,6 +108,7 @@ func TestAuditInput(t *testing.T) {
 		{good, ": this is the same file as "},
 		{cut, ": the compressed file is cut short\nbackstop: hint: what could be read of it was counted\n"},
 		{writeLog(t, dir, "mail.log.xz", "\xfd7zXZ\x00rest", "2026-11-22"), "compressed by xz, which is not read\nbackstop: hint: xz -dc FILE | backstop audit -\n"},
+		{writeLog(t, dir, "utf16.log", "\xff\xfe#\x00", "2026-11-22"), "text in UTF-16, which is not read\nbackstop: hint: iconv -f UTF-16 -t UTF-8 FILE | backstop audit -\n"},
 		{writeLog(t, dir, "mail.log.zst", "\x28\xb5\x2f\xfdrest", "2026-11-22"), "compressed by zstd"},
 	} {
 		code, out, complaint := runMain(t, "audit", "--domain", "example.net", good, c.name)
@@ -140,7 +141,14 @@ func TestAuditPrinted(t *testing.T) {
 	}
 	empty := writeLog(t, dir, "empty", "", "2026-11-22")
 	code, out, _ = runMain(t, "audit", empty)
-	if code != 0 || !strings.Contains(out, "nothing was found that tells of mail") || !strings.Contains(out, "1. nothing in these files is a mail log that is known") {
+	if code != 2 || !strings.Contains(out, "nothing was found that tells of mail") || !strings.Contains(out, "1. nothing in these files is a mail log that is known") {
+		t.Errorf("%d %s", code, out)
+	}
+	if code, out, _ = runMain(t, "audit", "--since", "2100-01-01", log); code != 2 || !strings.Contains(out, "1. these logs end before the time that --since names") {
+		t.Errorf("%d %s", code, out)
+	}
+	far := writeLog(t, dir, "far", strings.ReplaceAll(auditSample(t, "opensmtpd"), "example.net", "x.example.org"), "2026-11-22")
+	if code, out, _ = runMain(t, "audit", far); code != 0 || !strings.Contains(out, "cannot be told: no own domain is known") || strings.Contains(out, "with Backstop") && strings.Contains(out, "not for a domain of yours") {
 		t.Errorf("%d %s", code, out)
 	}
 }
