@@ -90,9 +90,6 @@ func (a *app) runScan(ctx context.Context, target string, f *scanFlags) error {
 	stop := progressLine(a.err, func(seconds int) string { return fmt.Sprintf("%s, %d s", *doing.Load(), seconds) })
 	r := scan.Run(ctx, p)
 	stop()
-	if err := ctx.Err(); err != nil {
-		return err
-	}
 	a.code = int(r.Health)
 	if a.json {
 		return a.printJSON(r)

@@ -90,7 +90,7 @@ func describe(state *tls.ConnectionState, host string, now time.Time) *Certifica
 // plain is a stranger's text on one line, not too long.
 func plain(s string) string {
 	s = strings.ReplaceAll(clean([]byte(s)), "\n", " ")
-	return s[:min(len(s), 200)]
+	return short(s, 200)
 }
 
 // flaws are what is wrong with a certificate, in words.

@@ -183,7 +183,10 @@ func TestInterrupted(t *testing.T) {
 			lines(nc, func(line string) (string, time.Duration) { return healthy(line), 400 * time.Millisecond })
 		})
 		began := time.Now()
-		Run(ctx, p)
+		r := Run(ctx, p)
+		if r.Health != Unclear || !strings.Contains(strings.Join(r.Advice, "\n"), "The scan was interrupted") {
+			t.Error(show(r))
+		}
 		if time.Since(began) > 2*time.Second {
 			t.Error(time.Since(began))
 		}
@@ -234,10 +237,13 @@ func TestPostbox(t *testing.T) {
 	for i := range maxNotices + 5 { // more than anybody looks at
 		bring(t, p.Listener.Addr().String(), "", dsn("failed", "5.1.1"))
 		if i == 0 {
-			if n := <-b.came; n.Ours || n.Kind != "bounce" || n.Helo != "inner.example.com" || n.Diagnostic != "550 no such user here" {
+			if n := b.kept[0]; n.Ours || n.Kind != "bounce" || n.Helo != "inner.example.com" || n.Diagnostic != "550 no such user here" {
 				t.Errorf("%+v", n)
 			}
 		}
+	}
+	if len(b.kept) != maxNotices || b.dropped != 5 {
+		t.Errorf("%d kept, %d not", len(b.kept), b.dropped)
 	}
 	k := mailtest.Dial(t, p.Listener.Addr().String())
 	k.Send("EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<back@scan.test>\r\nDATA\r\nhalf")

@@ -2,6 +2,8 @@ package scan
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"backstop/internal/mail"
@@ -26,25 +28,21 @@ type facts struct {
 	broke              error         // of the first conversation that broke; nil: none did
 	greyAtBanner       bool          // it let us in at the second attempt only
 	asked              []asked
-	putOff             string // what it had said
-	retried            bool   // the pause of a greylist has been kept
-	relay              *asked
+	putOff             string  // what it had said
+	retried            bool    // the pause of a greylist has been kept
+	relay              *asked  // what was said last of somebody elsewhere; nil: nothing
+	wantsTLS           string  // the refusal of MAIL until there is TLS
 	hub                []asked // the same on port 2525
 	hubAsked           bool
 	sends              bool
 	sent               sent
 	notices            []Notice
+	dropped            int // notices of others that were not kept
+	visits             int // connections to the return path
+	returnPath         string
 	cert               *Certificate
+	interrupted        bool
 	spent              bool // a question was left out, since there had been enough connections
-}
-
-// extra are the questions besides those about the domain's recipients on the first port.
-func (f *facts) extra() []asked {
-	var all []asked
-	if f.relay != nil {
-		all = append(all, *f.relay)
-	}
-	return append(all, f.hub...)
 }
 
 // latest are the questions with the last word on each recipient.
@@ -68,16 +66,24 @@ func (f *facts) latest() []asked {
 type group struct {
 	unknown    []asked // with an answer
 	postmaster asked
+	relay      *asked // as in facts
+	client     string
 }
 
-// telling are the answers that are about recipients: whatever else refuses them refuses the postmaster as well.
+// telling are the answers that are about recipients. Whatever else refuses them refuses the postmaster as well, or says
+// that it is about us: many servers let the postmaster in before they look at a blocklist.
 func (g *group) telling() (list []asked) {
 	for _, u := range g.unknown {
-		if u.result == accepted || u.result == missing || u.result == denied && g.postmaster.result == accepted {
+		if u.result == accepted || u.result == missing || u.result == denied && g.postmaster.result == accepted && !u.aboutUs(g.relay, g.client) {
 			list = append(list, u)
 		}
 	}
 	return list
+}
+
+// putOff says whether anybody was.
+func (g *group) putOff() bool {
+	return g.postmaster.result == deferred || slices.ContainsFunc(g.unknown, func(a asked) bool { return a.result == deferred })
 }
 
 // refusesAll says that everybody was refused, for good, and the postmaster, too.
@@ -95,6 +101,7 @@ func (g *group) refusesAll() bool {
 
 // groups are the answers to the null sender, and to the other.
 func (f *facts) groups(list []asked) (null, other group) {
+	null.relay, null.client, other.relay, other.client = f.relay, f.client, f.relay, f.client
 	for _, a := range list {
 		g := &other
 		if a.null {
@@ -112,14 +119,14 @@ func (f *facts) groups(list []asked) (null, other group) {
 }
 
 // telling are the answers that tell something about unknown recipients. Where one kind of sender is refused as such (as
-// servers do with bounces of mail that they never sent), what was said to the other counts.
+// servers do with bounces of mail that they never sent), what was said to the other counts, also if that is still to come.
 func (f *facts) telling(list []asked) []asked {
 	null, other := f.groups(list)
 	forNull, forOther := null.telling(), other.telling()
 	switch {
-	case null.refusesAll() && len(forOther) > 0 && !other.refusesAll():
+	case null.refusesAll() && !other.refusesAll() && (len(forOther) > 0 || other.putOff()):
 		return forOther
-	case other.refusesAll() && len(forNull) > 0 && !null.refusesAll():
+	case other.refusesAll() && !null.refusesAll() && (len(forNull) > 0 || null.putOff()):
 		return forNull
 	}
 	return append(forNull, forOther...)
@@ -146,16 +153,38 @@ func (f *facts) sofar() result {
 	}
 	seen := unasked
 	for i := range f.asked {
-		switch f.asked[i].result {
-		case deferred:
+		switch a := &f.asked[i]; {
+		case a.shape == ShapeForeign, a.result == unasked:
+		case a.result == deferred && !has(strings.ToLower(a.answer().Text()), relayDenied...):
 			return deferred
-		case unasked:
-		default:
+		default: // or it is not the domain's server, and says so by 454 (Postfix: defer_unauth_destination)
 			seen = denied
 		}
 	}
 	return seen
 }
+
+// relayPutOff says that the question whether it relays got no answer yet, and may get one later: a goodbye is none.
+func (f *facts) relayPutOff() bool {
+	return f.relay != nil && f.relay.result == deferred && f.relay.answer().Code != 421 && !f.relayRefused()
+}
+
+// relayRefused says that a stranger's mail for others is not taken.
+func (f *facts) relayRefused() bool {
+	return f.relay != nil && (f.relay.result.refused() || f.relay.result == deferred && has(strings.ToLower(f.relay.answer().Text()), relayDenied...))
+}
+
+// add keeps a question.
+func (f *facts) add(a asked) {
+	f.asked = append(f.asked, a)
+	if a.shape == ShapeForeign && (f.relay == nil || a.result != unasked) {
+		f.relay = &a
+	}
+}
+
+// maySend says that it is known not to relay, or that it may take us for one of its own: through a relay nothing is ever
+// sent.
+func (f *facts) maySend() bool { return f.inside || f.relayRefused() }
 
 // openRelay says that a stranger's mail for others is taken.
 func (f *facts) openRelay() bool {
@@ -168,6 +197,12 @@ func (f *facts) judge() (class, onRetry Class, h Health) {
 		return OpenRelay, "", Sick
 	}
 	class, h = f.decided()
+	if f.interrupted && h == Healthy {
+		h = Unclear // not everything was asked
+	}
+	if f.interrupted && class == RefusesProbe && f.stillDeferred() {
+		return Greylists, "", Unclear
+	}
 	grey := f.greyAtBanner || f.retried
 	switch {
 	case !grey || class == Unreachable:
@@ -183,7 +218,7 @@ func (f *facts) judge() (class, onRetry Class, h Health) {
 // stillDeferred says that the retry was put off as well, or did not come about.
 func (f *facts) stillDeferred() bool {
 	for _, a := range f.latest() {
-		if a.result == deferred {
+		if a.result == deferred && a.shape != ShapeForeign {
 			return true
 		}
 	}
@@ -218,7 +253,7 @@ func (f *facts) accepting() (Class, Health) {
 	switch {
 	case t.bounce != nil:
 		return AcceptsThenBounces, Sick
-	case t.taken() && !t.lost:
+	case t.taken() && !t.lost && !f.interrupted:
 		return CatchAll, Sick
 	case t.answer.Class() == 5 && t.unclear():
 		return RefusesAfterData, Unclear

@@ -74,7 +74,7 @@ func (f *facts) noteHub() string {
 		return "It looks like Exchange, whose hub answers truthfully on port 2525; from here that port cannot be reached, as it should be. Ask from inside: `backstop scan smtp://" + f.serverName() + ":2525 --domain " + f.domain + "`."
 	}
 	switch u := f.hub[0]; {
-	case u.result == missing, u.result == denied && len(f.hub) > 1 && f.hub[1].result == accepted:
+	case u.result == missing, u.result == denied && len(f.hub) > 1 && f.hub[1].result == accepted && !u.aboutUs(nil, f.client):
 		return "Port 2525, its hub, refuses unknown recipients at RCPT (" + sayResponse(u.answer()) + "): name it as Backstop's source, recipients = [\"callahead:smtp://" + f.serverName() + ":2525\"]. Close it to the outside."
 	case u.result == accepted:
 		return "Port 2525, its hub, accepts unknown recipients as well (" + sayResponse(u.answer()) + "): the recipient filter is not switched on, or the domain is not authoritative."
@@ -90,6 +90,7 @@ func (f *facts) noteSlow() string {
 		a := &f.asked[i]
 		switch ms := a.took.Milliseconds(); {
 		case a.result == unasked:
+		case a.shape == ShapeForeign:
 		case a.shape == ShapePostmaster:
 			known, m = known+ms, m+1
 		default:
@@ -136,10 +137,11 @@ func (f *facts) noteBroken(class Class) string {
 // noteNotices tells what came to the return path besides the bounce.
 func (f *facts) noteNotices() string {
 	var parts []string
+	others := 0
 	for i := range f.notices {
 		n := &f.notices[i]
 		switch {
-		case f.sent.bounce != nil && *f.sent.bounce.id() == *n.id():
+		case n.Ours && f.sent.bounce != nil && *f.sent.bounce.id() == *n.id():
 		case n.Kind == bounce.Challenge.String(), n.Kind == bounce.VirusNotice.String():
 			parts = append(parts, "it writes to senders who may be forged ("+n.say()+"), which is backscatter as well")
 		case n.Kind == bounce.AutoReply.String():
@@ -147,8 +149,13 @@ func (f *facts) noteNotices() string {
 		case n.Ours:
 			parts = append(parts, "a notice came ("+n.say()+")")
 		default:
-			parts = append(parts, "something else came to the return path ("+n.say()+")")
+			if others++; others <= 3 {
+				parts = append(parts, "something else came to the return path ("+n.say()+")")
+			}
 		}
+	}
+	if more := max(0, others-3) + f.dropped; more > 0 {
+		parts = append(parts, fmt.Sprintf("%d more messages came there that have nothing to do with this", more))
 	}
 	if len(parts) == 0 {
 		return ""
@@ -158,6 +165,21 @@ func (f *facts) noteNotices() string {
 
 // id is what tells two notices apart.
 func (n *Notice) id() *[3]string { return &[3]string{n.Client, n.Subject, n.Action} }
+
+// noteRelay says that it is not known whether it relays.
+func (f *facts) noteRelay(class Class) string {
+	if f.interrupted || class == RefusesProbe || class == Unreachable || f.relayRefused() || f.relay != nil && f.relay.result == accepted {
+		return ""
+	}
+	if f.relay == nil || f.relay.result == unasked {
+		return "Whether it takes mail for other domains (an open relay) could not be asked."
+	}
+	text := "Whether it takes mail for other domains (an open relay) is not known: it answered " + sayResponse(f.relay.answer())
+	if f.relay.retried {
+		text += ", also on the retry"
+	}
+	return text + "."
+}
 
 // noteInside says what cannot be seen from where we are.
 func (f *facts) noteInside() string {
@@ -174,6 +196,9 @@ func (f *facts) noteTLS() string {
 	}
 	if !f.caps.StartTLS {
 		return "It offers no STARTTLS, so all mail to it travels in plain text."
+	}
+	if f.wantsTLS != "" {
+		return "It takes no mail without TLS (" + f.wantsTLS + "), so it was asked with it. A server that everybody writes to must not ask for that (RFC 3207, 4): some mail will not arrive."
 	}
 	if f.cert == nil {
 		return ""

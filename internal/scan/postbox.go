@@ -32,11 +32,15 @@ type Notice struct {
 	text  string   // in lower case
 	about []string // recipients that it names
 	token bool
+	at    time.Time
 }
 
 // names says whether a notice is about the message for this recipient. The address is as unguessable as the token.
 func (n *Notice) names(to mail.Address) bool {
-	if n.token || strings.Contains(n.text, to.LocalKey()) {
+	if n.token || to.IsZero() {
+		return n.token
+	}
+	if strings.Contains(n.text, to.LocalKey()) {
 		return true
 	}
 	for _, a := range n.about {
@@ -51,10 +55,19 @@ func (n *Notice) names(to mail.Address) bool {
 type postbox struct {
 	token string
 	path  mail.Address
-	came  chan Notice
 	srv   *smtp.Server
-	done  chan struct{}
-	once  sync.Once
+
+	mu      sync.Mutex
+	to      mail.Address  // of the message
+	kept    []Notice      // what came, in its order: others' mail does not crowd out what is ours
+	ours    int           // of them
+	dropped int           // and what was not kept
+	bounced chan struct{} // closed when the bounce is there
+	found   bool
+	visits  int // connections
+
+	done chan struct{}
+	once sync.Once
 }
 
 // maxKept is how much of a message is looked at, maxSize how much is taken, in octets.
@@ -64,7 +77,7 @@ const (
 )
 
 func newPostbox(l net.Listener, path mail.Address, helo string) *postbox {
-	p := &postbox{token: random(letters, 24), path: path, came: make(chan Notice, maxNotices), done: make(chan struct{})}
+	p := &postbox{token: random(letters, 24), path: path, bounced: make(chan struct{}), done: make(chan struct{})}
 	if helo == "" {
 		helo = literal(l.Addr())
 	}
@@ -107,11 +120,17 @@ var (
 	replyLost   = mail.MustReply(451, "4.3.0", "Not read to its end")
 )
 
-func (l *letter) Connect() mail.Reply                        { return mail.Reply{} }
 func (l *letter) Data() mail.Reply                           { return mail.Reply{} }
 func (l *letter) Violation(smtp.Violation) (none mail.Reply) { return none }
 func (l *letter) Reset()                                     {}
 func (l *letter) Close()                                     {}
+
+func (l *letter) Connect() mail.Reply {
+	l.box.mu.Lock()
+	defer l.box.mu.Unlock()
+	l.box.visits++
+	return mail.Reply{}
+}
 
 func (l *letter) Helo(name string, _ bool) mail.Reply {
 	l.helo = plain(name)
@@ -147,11 +166,37 @@ func (l *letter) Message(body *smtp.BodyReader) mail.Reply {
 	}
 	n := l.box.read(kept, l.null)
 	n.Client, n.Helo = l.conn.Peer().Addr.String(), l.helo
-	select {
-	case l.box.came <- n:
-	default: // more than anybody looks at
-	}
+	l.box.add(n)
 	return replyKept
+}
+
+// expect says to whom the message goes: what names him is ours.
+func (p *postbox) expect(to mail.Address) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.to = to
+}
+
+// add keeps a notice. What is ours has a place of its own, and the bounce has one always.
+func (p *postbox) add(n Notice) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n.at, n.Ours = time.Now(), n.names(p.to)
+	bounce := n.bounced() && !p.found
+	others := len(p.kept) - p.ours
+	if !bounce && (n.Ours && p.ours >= maxNotices || !n.Ours && others >= maxNotices) {
+		p.dropped++
+		return
+	}
+	n.text = "" // is large, and has been read
+	p.kept = append(p.kept, n)
+	if n.Ours {
+		p.ours++
+	}
+	if bounce {
+		p.found = true
+		close(p.bounced)
+	}
 }
 
 // read says what a message is, as far as the message itself tells.

@@ -129,6 +129,11 @@ func (a *asked) judgeAnswer() {
 	}
 }
 
+// wantsTLS says whether MAIL was refused until there is TLS (RFC 3207, 4). A login is wanted by the same code.
+func (a *asked) wantsTLS() bool {
+	return a.mail.Code == 530 && has(strings.ToLower(a.mail.Text()), "tls", "encrypt", "secure")
+}
+
 // answer is the response that decided.
 func (a *asked) answer() *smtp.Response {
 	if a.mail.Code != 0 && a.mail.Class() != 2 {
@@ -166,4 +171,35 @@ func sayResponse(r *smtp.Response) string {
 	}
 	text := clean([]byte(r.Text()))
 	return strings.TrimSpace(itoa(r.Code) + " " + status + strings.ReplaceAll(text, "\n", " "))
+}
+
+// relayDenied are the words of servers that do not take mail for a domain.
+var relayDenied = []string{"relay access denied", "relaying denied", "unable to relay", "relay not permitted", "not permitted to relay", "rcpthosts"}
+
+// wordsOnUs are those of a refusal that is about the client or the sender, or about whoever tries too much.
+var wordsOnUs = []string{
+	"block", "blacklist", "black list", "dnsbl", "rbl", "listed", "banned", "reputation", "spam", "policy",
+	"client", "your ip", "your host", "your address", "your server", "your mail server", "dynamic", "reverse", "rdns", "ptr record",
+	"helo", "ehlo", "sender", "spf", "dkim", "dmarc", "authentic", "starttls", "encrypt", "too many", "rate limit",
+}
+
+// aboutUs says that a refusal is about us, and not about the recipient: by its words, or since somebody of another
+// domain, who cannot be known here, got the very same one. relay is what he got, client our address.
+func (a *asked) aboutUs(relay *asked, client string) bool {
+	text := a.words()
+	if has(strings.ReplaceAll(text, "not listed", ""), wordsOnUs...) || client != "" && strings.Contains(text, client) {
+		return true
+	}
+	if relay == nil || relay.answer().Code != a.answer().Code || relay.words() != text {
+		return false
+	}
+	return !has(text, "relay", "rcpthosts", "recipient", "user", "mailbox", "unknown", "no such", "not local") // who says so does not know either of them
+}
+
+// words are what was said, in lower case, without the address that was asked for, which may hold any word.
+func (a *asked) words() string {
+	text := strings.ToLower(a.answer().Text())
+	text = strings.ReplaceAll(text, strings.ToLower(a.to.String()), "")
+	text = strings.ReplaceAll(text, a.to.LocalKey(), "")
+	return strings.ReplaceAll(text, strings.ToLower(a.to.Domain()), "")
 }

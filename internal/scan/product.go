@@ -46,6 +46,7 @@ var known = []signs{
 	{product{"james", "Apache James"}, []string{"james smtp", "apache james"}, nil, nil},
 	{product{"stalwart", "Stalwart"}, []string{"stalwart"}, nil, nil},
 	{product{"maddy", "maddy"}, []string{"maddy"}, nil, nil},
+	{product{"iis", "Microsoft's SMTP service of IIS, or Exchange 2003"}, []string{"microsoft esmtp mail service, version"}, nil, nil},
 	{product{idExchange, "Microsoft Exchange"}, []string{"microsoft esmtp mail service"}, []string{"x-exps", "x-anonymoustls", "xexch50", "xrdst", "x-exch"}, []string{"5.1.10 resolver.adr"}},
 	{product{"qmail", "qmail"}, []string{"qmail"}, nil, []string{"250 flushed", "in my list of allowed rcpthosts", "no mailbox here by that name", "vchkuser", "chkuser"}},
 	// By habits alone, where the banner has been changed.
@@ -105,6 +106,7 @@ var cures = map[string]string{
 	"sendmail":    "Sendmail: end the virtusertable of the domain with `@domain error:nouser 550 User unknown` instead of a catch-all, and unset LUSER_RELAY. For domains of the mailertable, FEATURE(`access_db', `…', `relaytofulladdress') and FEATURE(`blocklist_recipients') with the users in the access map (`To:user@domain RELAY`) and behind them `To:domain ERROR:5.1.1:\"550 User unknown\"`.",
 	"opensmtpd":   "OpenSMTPD: let the rule know its users. `match from any for rcpt-to <users> action …`, or a `virtual`, `userbase` or `alias` table in the action without an \"@\" line that catches all; a rule `for domain D` alone with `relay` takes anybody.",
 	idExchange:    "Exchange: Set-AcceptedDomain -DomainType Authoritative; Set-AcceptedDomain -AddressBookEnabled $true; install-AntispamAgents.ps1 where the agents are missing; Set-RecipientFilterConfig -Enabled $true -RecipientValidationEnabled $true; then restart the transport service. Exchange 2013 and later refuse on port 25 only after DATA, for the front end does not look anybody up: at RCPT its hub does, on port 2525.",
+	"iis":         "Exchange 2003: System Manager, Global Settings, Message Delivery, Recipient Filtering: \"Filter recipients who are not in the Directory\", and then \"Apply Recipient Filter\" for the address of the SMTP virtual server (General, Advanced). The SMTP service of IIS alone looks nobody up: something in front of it has to. Both are no longer maintained.",
 	idMicrosoft:   "Microsoft 365: make the accepted domain Authoritative (Exchange admin center, Mail flow, Accepted domains), once all recipients are there: then Directory-Based Edge Blocking refuses the others at RCPT. With \"Internal relay\" it takes anybody.",
 	"domino":      "Domino: Configuration document, Router/SMTP, Restrictions and Controls, SMTP Inbound Controls: set \"Verify that local domain recipients exist in the Domino Directory\" to Enabled, and `tell smtp update config`.",
 	"mdaemon":     "MDaemon: Security Settings, Relay Control, Account Verification: switch on \"SMTP RCPT address must exist if it uses a local domain\", without exceptions for strangers; and remove a catch-all (*@domain) from the aliases.",
@@ -127,5 +129,6 @@ var relayCures = map[string]string{
 	"exim":      "Exim: `require domains = +local_domains : +relay_to_domains` in the ACL of RCPT, and relay_from_hosts with your own networks only.",
 	"sendmail":  "Sendmail: remove FEATURE(`promiscuous_relay') and its like; list domains in relay-domains or the access map, and networks with Connect:.",
 	"opensmtpd": "OpenSMTPD: no `match from any for any`; let only `from local` or `auth` relay.",
+	"iis":       "IIS and Exchange 2003: SMTP virtual server, Access, Relay: \"Only the list below\", with your own networks only.",
 	idExchange:  "Exchange: take ms-Exch-SMTP-Accept-Any-Recipient away from ANONYMOUS LOGON on the receive connector (Get-ADPermission shows it).",
 }

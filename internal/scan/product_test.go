@@ -21,6 +21,7 @@ func TestProducts(t *testing.T) {
 		{want: "OpenSMTPD", banner: "220 mx.example.com ESMTP", said: "550 Invalid recipient: <x@example.com>"},
 		{want: "Microsoft Exchange", banner: "220 EX01.corp.example.com Microsoft ESMTP MAIL Service ready at Mon, 2 Jan 2023 10:00:00 +0000"},
 		{want: "Microsoft Exchange", banner: "220 mail.example.com ESMTP", ehlo: "250-mail.example.com Hello\n250-SIZE\n250-X-ANONYMOUSTLS\n250 XRDST"},
+		{want: "Microsoft's SMTP service of IIS, or Exchange 2003", banner: "220 mail.example.com Microsoft ESMTP MAIL Service, Version: 6.0.3790.4675 ready at  Mon, 2 Jan 2006 10:00:00 +0000", ehlo: "250-mail.example.com Hello\n250-X-EXPS GSSAPI NTLM\n250 OK"},
 		{want: "Microsoft 365", banner: "220 AM6EUR05FT033.mail.protection.outlook.com Microsoft ESMTP MAIL Service ready at Mon, 2 Jan 2023 10:00:00 +0000"},
 		{want: "Google", banner: "220 mx.google.com ESMTP a640c23a62f3a-ada.412 - gsmtp"},
 		{want: "HCL Domino", banner: "220 mail.example.com ESMTP Service (HCL Domino Release 12.0.2) ready at Mon, 2 Jan 2023 10:00:00 +0000"},

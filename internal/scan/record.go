@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Step is one command and its answer.
@@ -70,6 +71,13 @@ func (r *recorder) Write(b []byte) (int, error) {
 		r.list = append(r.list, exchange{sent: append([]byte(nil), r.keep(b)...), began: now, end: now})
 	}
 	return r.Conn.Write(b)
+}
+
+// note writes down what went encrypted.
+func (r *recorder) note(sent, got string, began time.Time) {
+	if r.dark {
+		r.list = append(r.list, exchange{sent: r.keep([]byte(sent)), got: r.keep([]byte(got)), began: began, end: time.Now()})
+	}
 }
 
 // keep is how much of b there is room for.
@@ -134,6 +142,17 @@ func clean(b []byte) string {
 	}, s)
 }
 
+// short is the beginning of s, of n octets at most, in whole characters.
+func short(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
 // reason is an error of the network without the addresses, which the sentence has.
 func reason(err error) string {
 	var op *net.OpError
@@ -149,5 +168,5 @@ func reason(err error) string {
 		return "it closed the connection without a word"
 	}
 	text := clean([]byte(err.Error()))
-	return strings.ReplaceAll(text[:min(len(text), 300)], "\n", " ")
+	return strings.ReplaceAll(short(text, 300), "\n", " ")
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -35,6 +37,8 @@ type Plan struct {
 	Progress func(what string)
 	// Sleep lets the time pass, or returns the context's error when it ends before; nil: a timer.
 	Sleep func(ctx context.Context, why Pause, d time.Duration) error
+	// Networks are those of this machine's interfaces; nil: the system is asked.
+	Networks func() []netip.Prefix
 	// Dial connects; nil: net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
@@ -109,6 +113,7 @@ type scanner struct {
 	before   []string // and those that could not be
 	used     int      // connections
 	sessions int
+	tls      smtp.TLSMode
 	lost     int // conversations in a row that broke before any recipient was answered
 	steps    []Step
 	f        facts
@@ -119,12 +124,15 @@ const defaultTimeout = 2 * time.Minute
 
 // Run examines the server. What goes wrong on the way is a finding, and no error.
 func Run(ctx context.Context, p Plan) Report {
-	s := &scanner{Plan: p}
+	s := &scanner{Plan: p, tls: smtp.TLSOff}
 	if s.Timeout <= 0 {
 		s.Timeout = defaultTimeout
 	}
 	if s.Sleep == nil {
 		s.Sleep = sleep
+	}
+	if s.Networks == nil {
+		s.Networks = networks
 	}
 	if s.Dial == nil {
 		s.Dial = (&net.Dialer{Timeout: 20 * time.Second}).DialContext
@@ -135,7 +143,9 @@ func Run(ctx context.Context, p Plan) Report {
 		defer post.close()
 	}
 	s.f.domain, s.f.port, s.f.sends = p.Target.Domain, p.Target.Port, p.Send
+	s.f.returnPath = p.ReturnPath.String()
 	s.examine(ctx, post)
+	s.f.interrupted = ctx.Err() != nil
 	return s.report()
 }
 
@@ -169,24 +179,27 @@ func (s *scanner) examine(ctx context.Context, post *postbox) {
 	if ctx.Err() != nil {
 		return
 	}
-	switch s.f.sofar() {
-	case deferred:
-		s.again(ctx)
+	state := s.f.sofar()
+	switch state {
 	case unasked:
 		return // it does not talk to us
 	case denied:
 		s.certificate(ctx) // nor will it say more
 		return
-	default:
+	}
+	s.relay(ctx)
+	if state == deferred || s.f.relayPutOff() {
+		s.again(ctx)
+	}
+	if state != deferred {
 		s.session(ctx, false, []Shape{ShapeDigits, ShapeTag}, true)
 		s.session(ctx, true, []Shape{ShapeLong}, false)
 	}
-	s.certificate(ctx)
-	s.relay(ctx)
 	s.otherPort(ctx)
-	if s.Send && !s.f.openRelay() { // through one nothing is ever sent
+	if s.Send && s.f.maySend() {
 		s.send(ctx, post)
 	}
+	s.certificate(ctx)
 }
 
 // greyBanner says whether the server put us off before a word was said.
@@ -195,10 +208,19 @@ func (s *scanner) greyBanner() bool {
 	return errors.As(s.f.broke, &refused) && refused.Response.Class() == 4
 }
 
-// round is the first two sessions: the null sender and a stranger first, then a sender and the postmaster first.
+// round is the first two sessions: the null sender and a stranger first, then a sender and the postmaster first; and at
+// its end somebody elsewhere, so that a greylist that puts all of them off has seen all of them.
 func (s *scanner) round(ctx context.Context, first *conversation) {
-	s.converse(ctx, first, true, []Shape{ShapeLetters, ShapePostmaster}, false)
-	s.session(ctx, false, []Shape{ShapePostmaster, ShapeName}, false)
+	shapes := []Shape{ShapeLetters, ShapePostmaster}
+	s.converse(ctx, first, true, shapes, false)
+	if a := &s.f.asked[0]; a.wantsTLS() {
+		s.f.wantsTLS = sayResponse(&a.mail)
+		if s.f.caps.StartTLS {
+			s.tls, s.f.asked = smtp.TLSOpportunistic, nil
+			s.session(ctx, true, shapes, false)
+		}
+	}
+	s.session(ctx, false, []Shape{ShapePostmaster, ShapeName, ShapeForeign}, false)
 }
 
 // session opens a conversation and asks for recipients of these shapes: each in a transaction of its own, or all in one.
@@ -217,7 +239,7 @@ func (s *scanner) converse(ctx context.Context, v *conversation, null bool, shap
 	for i, shape := range shapes {
 		a := asked{to: s.address(shape), shape: shape, null: null, session: s.sessions, second: together && i > 0}
 		v.ask(ctx, &a, s.sender(v, null))
-		s.f.asked = append(s.f.asked, a)
+		s.f.add(a)
 		answered = answered || a.result != unasked
 	}
 	s.ended(ctx, v, answered)
@@ -243,7 +265,7 @@ func (s *scanner) again(ctx context.Context) {
 	for _, null := range []bool{true, false} {
 		var v *conversation
 		for _, old := range s.f.asked {
-			if old.retried || old.null != null || old.result != deferred {
+			if old.retried || old.null != null || old.result != deferred || old.shape == ShapeForeign && !s.f.relayPutOff() {
 				continue
 			}
 			if v == nil {
@@ -253,7 +275,7 @@ func (s *scanner) again(ctx context.Context) {
 			}
 			a := asked{to: old.to, shape: old.shape, null: null, session: s.sessions, retried: true}
 			v.ask(ctx, &a, s.sender(v, null))
-			s.f.asked = append(s.f.asked, a)
+			s.f.add(a)
 		}
 		if v != nil {
 			s.ended(ctx, v, true)
@@ -261,25 +283,14 @@ func (s *scanner) again(ctx context.Context) {
 	}
 }
 
-// relay asks by RCPT alone whether the server takes mail for others.
+// relay asks by RCPT alone whether the server takes mail for others, where the first round did not get that far: in a
+// conversation of its own, and where our sender is not wanted from the other one.
 func (s *scanner) relay(ctx context.Context) {
-	elsewhere := "example.org" // IANA's, so nobody's mail: and a server may well know the domain of our HELO
-	if s.f.domain == elsewhere {
-		elsewhere = "example.net"
-	}
-	to, err := mail.ParseAddress(localPart(ShapeForeign) + "@" + elsewhere)
-	if err != nil {
+	r := s.f.relay
+	if r != nil && r.result != unasked && r.result != barred && r.answer().Code != 421 {
 		return
 	}
-	v := s.open(ctx, s.at)
-	if v == nil {
-		return
-	}
-	a := asked{to: to, shape: ShapeForeign, session: s.sessions}
-	v.ask(ctx, &a, s.sender(v, false))
-	v.reset(ctx)
-	s.f.relay = &a
-	s.ended(ctx, v, true)
+	s.session(ctx, r != nil && r.result == barred, []Shape{ShapeForeign}, false)
 }
 
 // otherPort asks an Exchange on the port on which its hub looks recipients up.
@@ -292,8 +303,9 @@ func (s *scanner) otherPort(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	s.f.hubAsked = true
+	used := s.used
 	v := s.open(ctx, place{s.at.host, net.JoinHostPort(host, hub)})
+	s.f.hubAsked = s.used > used
 	if v == nil {
 		return
 	}
@@ -305,8 +317,22 @@ func (s *scanner) otherPort(ctx context.Context) {
 	s.ended(ctx, v, true)
 }
 
-// address makes an address of the domain.
+// elsewhere is a domain that the server has nothing to do with: IANA's, so nobody's mail. It may well know that of our HELO.
+func (s *scanner) elsewhere() string {
+	if s.f.domain == "example.org" {
+		return "example.net"
+	}
+	return "example.org"
+}
+
+// address makes an address of the domain, or of another.
 func (s *scanner) address(shape Shape) mail.Address {
+	if shape == ShapeForeign {
+		a, err := mail.ParseAddress(localPart(shape) + "@" + s.elsewhere())
+		if err == nil {
+			return a
+		}
+	}
 	a, err := mail.ParseAddress(localPart(shape) + "@" + s.f.domain)
 	if err != nil { // a domain too long for this local part
 		a, _ = mail.ParseAddress("postmaster@" + s.f.domain)
@@ -322,8 +348,23 @@ func (s *scanner) inside(c net.Conn) {
 		return
 	}
 	ip := remote.AddrPort().Addr().Unmap()
-	s.f.inside = ip.IsPrivate() || ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip == local.AddrPort().Addr().Unmap()
+	s.f.inside = ip.IsPrivate() || ip.IsLoopback() || ip.IsLinkLocalUnicast() || ip == local.AddrPort().Addr().Unmap() ||
+		slices.ContainsFunc(s.Networks(), func(p netip.Prefix) bool { return p.Contains(ip) }) // a neighbour may trust its network (Postfix: mynetworks_style)
 	s.f.client = local.AddrPort().Addr().Unmap().String()
+}
+
+// networks are those of this machine's interfaces.
+func networks() (list []netip.Prefix) {
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil // then only private addresses are known to be near
+	}
+	for _, a := range all {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			list = append(list, netip.PrefixFrom(p.Addr().Unmap().WithZone(""), p.Bits()))
+		}
+	}
+	return list
 }
 
 func (s *scanner) progress(what string) {
@@ -360,7 +401,7 @@ func (s *scanner) report() Report {
 
 // rows are the questions and, behind them, what became of the message.
 func (f *facts) rows() (rows []Row) {
-	for _, a := range append(append([]asked{}, f.asked...), f.extra()...) {
+	for _, a := range append(append([]asked{}, f.asked...), f.hub...) {
 		rows = append(rows, Row{a.session, a.to.String(), a.shape, a.sender(), sayResponse(a.answer()), a.took})
 	}
 	t := &f.sent

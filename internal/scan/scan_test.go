@@ -36,7 +36,7 @@ func plan(t testing.TB, addr string) Plan {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Plan{Target: target, Helo: "scan.test", Sleep: hurry}
+	return Plan{Target: target, Helo: "scan.test", Sleep: hurry, Networks: func() []netip.Prefix { return nil }}
 }
 
 // outside is a connection to a server that is not of our network.
@@ -76,6 +76,7 @@ var scripted = []struct {
 	health  Health
 	says    string // somewhere in the advice
 	outside bool
+	never   string // nowhere in it
 }{
 	{name: "refuses", users: []string{"postmaster"}, class: RefusesAtRcpt, says: "while the sender is still there"},
 	{name: "accepts", class: AcceptsUnknown, health: Sick, says: "`--send` finds out"},
@@ -84,8 +85,22 @@ var scripted = []struct {
 	{name: "no postmaster", users: []string{}, class: RefusesAtRcpt, says: "It refuses the postmaster, too"},
 	{name: "refuses with policy words", rules: []mailtest.Rule{rule("RCPT", "postmaster", "250 2.1.5 Ok"), rule("RCPT", "", "550 5.7.1 Unable to relay")}, class: RefusesAtRcpt, says: "550 5.7.1 Unable to relay"},
 	{name: "probe blocked at RCPT", rules: []mailtest.Rule{rule("RCPT", "", "554 5.7.1 Your address is listed by a blocklist")}, class: RefusesProbe, health: Unclear, says: "answers everybody alike"},
+	{name: "on a blocklist, but for the postmaster", rules: []mailtest.Rule{rule("RCPT", "postmaster", "250 Accepted"), rule("RCPT", "", "554 5.7.1 Service unavailable; Client host [203.0.113.9] blocked using zen.blocklist.example")}, class: RefusesProbe, health: Unclear, says: "It refuses us, and not the recipients"},
+	{name: "on a blocklist without a status, and foreign mail refused as such", rules: []mailtest.Rule{rule("RCPT", "postmaster", "250 Accepted"), rule("RCPT", foreign, refuseThem), rule("RCPT", "", "550 203.0.113.9 is listed at zen.blocklist.example")}, class: RefusesProbe, health: Unclear, says: "no place on blocklists"},
+	{name: "sender verification, but for the postmaster", rules: []mailtest.Rule{rule("RCPT", "postmaster", "250 Accepted"), rule("RCPT", foreign, refuseThem), rule("RCPT", "", "550 Sender verify failed")}, class: RefusesProbe, health: Unclear, says: "with a --from"},
+	{name: "the same words for everybody but the postmaster", rules: []mailtest.Rule{rule("RCPT", "postmaster", "250 Accepted"), rule("RCPT", "", "554 5.7.1 Go away")}, class: RefusesProbe, health: Unclear, says: "554 5.7.1 Go away"},
+	{name: "other words for somebody elsewhere", rules: []mailtest.Rule{rule("RCPT", "postmaster", "250 Accepted"), rule("RCPT", foreign, refuseThem), rule("RCPT", "", "554 5.7.1 Go away")}, class: RefusesAtRcpt, says: "554 5.7.1 Go away"},
+	{name: "a relay behind greylisting", outside: true, users: []string{"postmaster"}, rules: []mailtest.Rule{{On: "RCPT", Match: regexp.MustCompile(foreign), Reply: "450 4.2.0 Greylisted", Times: 1}, rule("RCPT", foreign, "250 2.1.5 Ok"), {On: "RCPT", Reply: "450 4.2.0 Greylisted", Times: 4}}, class: OpenRelay, health: Sick, says: "No mail was sent through it"},
+	{name: "a relay that greylists others alone", outside: true, users: []string{"postmaster"}, rules: []mailtest.Rule{{On: "RCPT", Match: regexp.MustCompile(foreign), Reply: "450 4.2.0 Greylisted", Times: 1}, rule("RCPT", foreign, "250 2.1.5 Ok")}, class: OpenRelay, health: Sick, says: "No mail was sent through it"},
+	{name: "puts others off for good", outside: true, users: []string{"postmaster"}, rules: []mailtest.Rule{rule("RCPT", foreign, "450 4.2.0 later")}, class: Greylists, retry: RefusesAtRcpt, says: "is not known: it answered 450 4.2.0 later, also on the retry"},
+	{name: "defers relaying", outside: true, users: []string{"postmaster"}, rules: []mailtest.Rule{rule("RCPT", foreign, "454 4.7.1 Relay access denied")}, class: RefusesAtRcpt, says: "while the sender is still there"},
+	{name: "defers everybody of a domain that is not its own", rules: []mailtest.Rule{rule("RCPT", "", "454 4.7.1 Relay access denied")}, class: RefusesProbe, health: Unclear, says: "is this the server for that domain?"},
+	{name: "goodbye at somebody elsewhere", users: []string{"postmaster"}, rules: []mailtest.Rule{{On: "RCPT", Match: regexp.MustCompile(foreign), Reply: "421 4.7.0 enough", Hangup: true}}, class: RefusesAtRcpt, says: "is not known: it answered 421"},
+	{name: "TLS or nothing, and has none", rules: []mailtest.Rule{rule("MAIL", "", "530 5.7.0 Must issue a STARTTLS command first")}, class: RefusesProbe, health: Unclear, says: "It takes no mail without TLS"},
+	{name: "wants a login", rules: []mailtest.Rule{rule("MAIL", "", "530 5.7.0 Authentication required")}, class: RefusesProbe, health: Unclear, says: "It wants a login first"},
+	{name: "put off at the banner for good", rules: []mailtest.Rule{rule("CONNECT", "", "421 4.7.0 Too many connections")}, class: RefusesProbe, health: Unclear, says: "Try again later"},
 	{name: "not its domain", rules: []mailtest.Rule{rule("RCPT", "", "554 5.7.1 Relay access denied")}, class: RefusesProbe, health: Unclear, says: "is this the server for that domain?"},
-	{name: "refused at the banner", rules: []mailtest.Rule{rule("CONNECT", "", "554 5.7.1 No SMTP service for you")}, class: RefusesProbe, health: Unclear, says: "at the banner it says 554"},
+	{name: "refused at the banner", rules: []mailtest.Rule{rule("CONNECT", "", "554 5.7.1 No SMTP service for you")}, class: RefusesProbe, health: Unclear, says: "at the banner it says 554", never: "This is about"},
 	{name: "put off at the banner", users: []string{"postmaster"}, rules: []mailtest.Rule{{On: "CONNECT", Reply: "421 4.3.2 come again", Times: 1}}, class: Greylists, retry: RefusesAtRcpt, says: "come again"},
 	{name: "refused at EHLO", rules: []mailtest.Rule{rule("EHLO", "", "550 5.7.1 bad name"), rule("HELO", "", "550 5.7.1 bad name")}, class: RefusesProbe, health: Unclear, says: "at EHLO it says 550"},
 	{name: "refused at MAIL", rules: []mailtest.Rule{rule("MAIL", "", "550 5.7.1 blocked")}, class: RefusesProbe, health: Unclear, says: "answers everybody alike"},
@@ -116,7 +131,7 @@ func TestScripted(t *testing.T) {
 			}
 			r := Run(t.Context(), p)
 			m.WaitIdle(t)
-			if r.Class != c.class || r.OnRetry != c.retry || r.Health != c.health || !strings.Contains(strings.Join(r.Advice, "\n"), c.says) {
+			if r.Class != c.class || r.OnRetry != c.retry || r.Health != c.health || !strings.Contains(strings.Join(r.Advice, "\n"), c.says) || c.never != "" && strings.Contains(strings.Join(r.Advice, "\n"), c.never) {
 				t.Errorf("%s, %s, %d\n%s", r.Class, r.OnRetry, r.Health, show(r))
 			}
 			polite(t, m)

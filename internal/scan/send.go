@@ -39,6 +39,7 @@ func (s *scanner) send(ctx context.Context, post *postbox) {
 	}
 	t := &s.f.sent
 	t.to = to
+	post.expect(to)
 	s.deliver(ctx, post)
 	if t.tried && !t.taken() && t.put() { // put off: a greylist knows the triple, and the return path is new to it
 		s.progress("it put the message off: waiting " + s.Retry.String())
@@ -82,15 +83,17 @@ func (s *scanner) deliver(ctx context.Context, post *postbox) {
 		return
 	}
 	t.atData = true
-	t.answer = v.one(ctx, func(b *smtp.Batch) { b.Data() })
+	t.answer = v.one(ctx, "DATA", func(b *smtp.Batch) { b.Data() })
 	if t.answer.Class() != 3 {
 		return
 	}
 	t.atData, t.answer = false, smtp.Response{}
 	v.rec.bulk = true
+	began := time.Now()
 	s.progress("sending one message to " + t.to.String())
 	answer, err := v.c.SendData(ctx, nil, strings.NewReader(message(post.token, s.ReturnPath, t.to, v.helo, s.f.domain, time.Now())))
 	v.rec.bulk = false
+	v.rec.note("(the message)", sayResponse(&answer), began)
 	if t.answer = answer; err != nil {
 		v.err = err
 		var broke *smtp.StepError
@@ -146,41 +149,32 @@ func (s *scanner) await(ctx context.Context, post *postbox) {
 		defer close(up)
 		s.Sleep(ctx, PauseBounce, s.Wait) // its error is that it was ended
 	}()
-	for over := false; !over; {
-		select {
-		case n := <-post.came:
-			n.after = time.Since(began)
-			over = s.noted(n)
-		case <-up:
-			over = true
-			for len(post.came) > 0 { // what came in the same moment
-				n := <-post.came
-				n.after = time.Since(began)
-				s.noted(n)
-			}
-		}
+	select {
+	case <-post.bounced:
+	case <-up:
 	}
 	done()
 	<-up
 	s.f.sent.waited = time.Since(began)
+	s.collect(post, began)
 	s.steps = append(s.steps, Step{Step: "wait", Sent: s.Wait.String(), MS: millis(s.f.sent.waited)})
 	for _, n := range s.f.notices {
 		s.steps = append(s.steps, Step{Step: "bounce", Sent: "", Reply: n.say()})
 	}
 }
 
-// noted keeps a notice, and says whether it is the bounce.
-func (s *scanner) noted(n Notice) bool {
-	if len(s.f.notices) == maxNotices {
-		return false
+// collect takes what came to the return path.
+func (s *scanner) collect(post *postbox, began time.Time) {
+	post.mu.Lock()
+	defer post.mu.Unlock()
+	s.f.dropped, s.f.visits = post.dropped, post.visits
+	for _, n := range post.kept {
+		n.after = max(0, n.at.Sub(began))
+		s.f.notices = append(s.f.notices, n)
+		if n.bounced() && s.f.sent.bounce == nil {
+			s.f.sent.bounce = &n
+		}
 	}
-	n.Ours = n.names(s.f.sent.to)
-	s.f.notices = append(s.f.notices, n)
-	if n.bounced() {
-		s.f.sent.bounce = &n
-		return true
-	}
-	return false
 }
 
 // bounced says whether this is the bounce. Of delays and successes it is not; what comes from the null sender and
@@ -195,7 +189,7 @@ func (n *Notice) bounced() bool {
 	return false
 }
 
-// maxNotices bounds what is kept of what comes.
+// maxNotices bounds what is kept of what comes: so many that are ours, and so many others.
 const maxNotices = 20
 
 // say is the notice in one line.

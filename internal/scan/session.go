@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,6 +60,7 @@ func (s *scanner) find(ctx context.Context) *conversation {
 	}
 	if last != nil { // somebody was there, and did not want us
 		s.f.banner, s.f.found, s.f.broke = last.rec.reply(0), true, last.err
+		s.before = slices.DeleteFunc(s.before, func(host string) bool { return host == s.at.host })
 	}
 	return nil
 }
@@ -72,9 +74,9 @@ func (s *scanner) found(p place, v *conversation, others []string) {
 	s.f.greeted, s.f.caps = v.rec.list[0].end.Sub(v.rec.list[0].began), v.c.Capabilities()
 }
 
-// open connects and says EHLO, in plain text. nil: there is no connection, or none is left to be made.
+// open connects and says EHLO; in plain text, unless the server does not talk so. nil: there is no connection, or none is left to be made.
 func (s *scanner) open(ctx context.Context, p place) *conversation {
-	return s.openTLS(ctx, p, smtp.TLSOff, nil)
+	return s.openTLS(ctx, p, s.tls, &tls.Config{MinVersion: tls.VersionTLS10}) // nothing is said that others may not hear
 }
 
 func (s *scanner) openTLS(ctx context.Context, p place, mode smtp.TLSMode, cfg *tls.Config) *conversation {
@@ -163,18 +165,22 @@ func (s *scanner) sender(v *conversation, null bool) mail.ReversePath {
 	return mail.ReversePath{Address: a}
 }
 
-// one sends one command and returns its answer; Code 0: there was none.
-func (v *conversation) one(ctx context.Context, add func(*smtp.Batch)) smtp.Response {
+// one sends one command and returns its answer; Code 0: there was none. What it is called is written down where the
+// connection is encrypted.
+func (v *conversation) one(ctx context.Context, command string, add func(*smtp.Batch)) smtp.Response {
 	if v.err != nil || v.over || v.c == nil {
 		return smtp.Response{}
 	}
+	began := time.Now()
 	b := v.c.Batch()
 	add(b)
 	answers, err := b.Do(ctx)
 	if err != nil {
+		v.rec.note(command, "", began)
 		v.err = err
 		return smtp.Response{}
 	}
+	v.rec.note(command, sayResponse(&answers[0]), began)
 	v.over = answers[0].Code == 421
 	return answers[0]
 }
@@ -187,19 +193,19 @@ func (v *conversation) ask(ctx context.Context, a *asked, from mail.ReversePath)
 			v.reset(ctx)
 		}
 		v.used = true
-		a.mail = v.one(ctx, func(b *smtp.Batch) { b.Mail(from, smtp.MailParams{}) })
+		a.mail = v.one(ctx, "MAIL FROM:<"+strings.Trim(a.from, "<>")+">", func(b *smtp.Batch) { b.Mail(from, smtp.MailParams{}) })
 		a.took = v.rec.took()
 		v.open = a.mail.Class() == 2
 	}
 	if v.open {
-		a.rcpt = v.one(ctx, func(b *smtp.Batch) { b.Rcpt(a.to, smtp.RcptParams{}) })
+		a.rcpt = v.one(ctx, "RCPT TO:<"+a.to.String()+">", func(b *smtp.Batch) { b.Rcpt(a.to, smtp.RcptParams{}) })
 		a.took = v.rec.took()
 	}
 	a.judgeAnswer()
 }
 
 func (v *conversation) reset(ctx context.Context) {
-	v.one(ctx, func(b *smtp.Batch) { b.Reset() })
+	v.one(ctx, "RSET", func(b *smtp.Batch) { b.Reset() })
 }
 
 // quit takes leave, where there is somebody to take leave of.

@@ -27,11 +27,18 @@ func (f *facts) advice(class, onRetry Class) []string {
 	a = append(a, f.cure(what)...)
 	for _, note := range []string{
 		f.lookup, f.noteMixed(), f.noteSenders(), f.notePostmaster(), f.noteHub(), f.noteSlow(), f.noteOne(), f.noteBroken(what),
-		f.noteNotices(), f.noteInside(), f.noteTLS(), f.noteMX(),
+		f.noteNotices(), f.noteRelay(class), f.noteInside(), f.noteTLS(), f.noteMX(),
 	} {
 		if note != "" {
 			a = append(a, note)
 		}
+	}
+	if f.interrupted {
+		text := "The scan was interrupted; this is what was seen until then."
+		if f.sent.taken() {
+			text += " One message had been sent, to " + f.sent.to.String() + ": a bounce of it may still come to " + f.returnPath + "."
+		}
+		a = append(a, text)
 	}
 	if f.spent {
 		a = append(a, fmt.Sprintf("%d connections were made, and more are not: some questions were left out.", MaxConnections))
@@ -80,6 +87,8 @@ func (f *facts) whyNotSent() string {
 	switch {
 	case !f.sends:
 		return " `--send` finds out, with one labelled message."
+	case f.interrupted:
+		return ""
 	case t.lost:
 		return " A message was sent, and the connection broke before its answer came; no bounce came either."
 	case t.put():
@@ -88,6 +97,8 @@ func (f *facts) whyNotSent() string {
 			last = t.answer
 		}
 		return " The message was put off (" + sayResponse(&last) + "), also when it was brought again: try later, or with a longer --retry-after."
+	case !f.maySend():
+		return " No message was sent, since it is not known that it does not relay: through a relay nothing is ever sent."
 	case t.rcpt.Class() == 5:
 		return " The message could not be sent: with --return-path as its sender it was refused (" + sayResponse(&t.rcpt) + ")."
 	}
@@ -100,6 +111,9 @@ func (f *facts) shortWait() string {
 		if n := &f.notices[i]; n.Ours && n.Action == bounce.Delayed.String() {
 			return " A notice of a delay came, so it may still bounce when it gives up: a longer --wait would tell."
 		}
+	}
+	if f.visits == 0 {
+		return " But nothing at all connected to --listen, so a bounce would not have been seen if it went elsewhere: make sure that mail for " + f.returnPath + " comes to this machine, and scan again."
 	}
 	return " A bounce may come later where the return path is behind greylisting or does not lead to --listen."
 }
@@ -129,6 +143,9 @@ func (f *facts) greylisted(onRetry Class) string {
 		}
 	}
 	text := "It puts strangers off at first" + put + ", as greylisting does."
+	if onRetry == "" && !f.retried {
+		return text + " It was not asked again, so nothing is known of unknown recipients."
+	}
 	if onRetry == "" {
 		return text + " On the retry it still did, so nothing is known of unknown recipients: it wants a longer --retry-after, or it answers 4xx for good (soft_bounce, or a reject code of 450, in Postfix), and then senders try for days before their own servers tell them."
 	}
@@ -138,19 +155,41 @@ func (f *facts) greylisted(onRetry Class) string {
 // probeRefused says at what point it did not want to be asked.
 func (f *facts) probeRefused() string {
 	var refused *smtp.RefusedError
+	if errors.As(f.broke, &refused) && len(f.asked) == 0 && refused.Response.Class() == 4 {
+		return fmt.Sprintf("It did not want to talk to us now: at %s it says %s, also when it was asked again. So nothing can be said about recipients. Try again later.", stepName(refused.Step), sayResponse(&refused.Response))
+	}
 	if errors.As(f.broke, &refused) && len(f.asked) == 0 {
 		return fmt.Sprintf("It does not talk to us: at %s it says %s. So nothing can be said about recipients. Ask from another address, best from one with a name in the DNS and no place on blocklists, and with a true --helo.", stepName(refused.Step), sayResponse(&refused.Response))
 	}
 	answers, alike := f.alike()
 	switch {
+	case f.wantsTLS != "" && !f.caps.StartTLS:
+		return "It takes no mail without TLS (" + f.wantsTLS + "), and offers no STARTTLS. So nothing can be said about recipients."
+	case f.wantsTLS != "" && len(answers) == 0:
+		return "It takes no mail without TLS (" + f.wantsTLS + "), and with TLS nothing could be asked: " + f.brokeAt() + ". So nothing can be said about recipients."
+	case alike && strings.HasPrefix(answers[0], "530 "):
+		return "It wants a login first (" + answers[0] + "): that is a server for its own users. Ask the one that takes mail from everybody, on port 25."
 	case len(answers) == 0:
 		return "It does not answer a probe: " + f.brokeAt() + ". So nothing can be said about recipients."
 	case alike && has(strings.ToLower(answers[0]), "relay", "rcpthosts", "not local", "not a local"):
-		return "It does not take mail for " + f.domain + " from us (" + answers[0] + "), also not for the postmaster: is this the server for that domain?"
+		return "It does not take mail for " + f.domain + " from us (" + answers[0] + "), also not for the postmaster: is this the server for that domain? With smtp://HOST, --domain names one that it has."
 	case alike:
 		return "It answers everybody alike, also for the postmaster (" + answers[0] + "): it refuses the probe, and says nothing about recipients. Ask from another address, with a true --helo, and a --from that can be written to."
 	}
+	if text := f.refusesUs(); text != "" {
+		return "It refuses us, and not the recipients (" + text + "): only the postmaster is let in, as by servers that look at blocklists or at the sender behind him. So nothing can be said about recipients. Ask from another address, best from one with a name in the DNS and no place on blocklists, and with a --from that can be written to."
+	}
 	return "Its answers are no yes and no no to any unknown recipient (" + strings.Join(answers[:min(len(answers), 3)], "; ") + "), so nothing can be said about them."
+}
+
+// refusesUs is a refusal that is about us; "": there is none.
+func (f *facts) refusesUs() string {
+	for _, a := range f.latest() {
+		if a.shape.unknown() && a.result == denied && a.aboutUs(f.relay, f.client) {
+			return sayResponse(a.answer())
+		}
+	}
+	return ""
 }
 
 // alike are the different answers to all questions.
@@ -158,7 +197,7 @@ func (f *facts) alike() (answers []string, same bool) {
 	seen := map[string]bool{}
 	codes := map[int]bool{}
 	for _, a := range f.latest() {
-		if a.result == unasked {
+		if a.result == unasked || a.shape == ShapeForeign {
 			continue
 		}
 		r := a.answer()
@@ -199,6 +238,9 @@ func stepName(s smtp.Step) string {
 func (f *facts) unreachable() string {
 	if f.found {
 		return "Somebody is there, and does not speak SMTP to us: " + f.brokeAt() + "."
+	}
+	if f.interrupted {
+		return "Nobody had answered yet."
 	}
 	text := strings.Join(f.trouble, " ")
 	if text == "" {
