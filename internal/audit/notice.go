@@ -39,6 +39,7 @@ func (c *Counter) notice(e *maillog.Event) {
 // becomes makes a message a bounce. Where it was refused before that was known, it is now known what was refused.
 func (c *Counter) becomes(m *message, e *maillog.Event) {
 	m.class = ownBounce
+	delete(c.nulls.by, m.id) // nobody else wrote it
 	if m.flags&failed != 0 {
 		if m.flags&(gone|passed) == 0 && e.At >= c.options.Since {
 			c.refused++
