@@ -83,6 +83,10 @@ func (a *app) runScan(ctx context.Context, target string, f *scanFlags) error {
 		if p.Listener, err = net.Listen("tcp", f.listen); err != nil {
 			return hint("choose another HOST:PORT, or run it as root for ports below 1024", "--listen: %w", err)
 		}
+		if err := bounceable(ctx, dns, p.ReturnPath.Domain()); err != nil {
+			p.Listener.Close()
+			return err
+		}
 	}
 	var doing atomic.Pointer[string]
 	p.Progress = func(what string) { doing.Store(&what) }
@@ -158,6 +162,23 @@ func sender(flag, s string) (mail.Address, error) {
 	return addr, nil
 }
 
+// bounceable says whether a bounce can go to a domain at all: one that cannot be seen would be taken for none. What the
+// DNS could not tell is no reason to send nothing.
+func bounceable(ctx context.Context, dns scan.Resolver, domain string) error {
+	var no *net.DNSError
+	list, err := dns.LookupMX(ctx, domain)
+	switch {
+	case err == nil && len(list) == 1 && list[0].Host == ".":
+		return hint("name an address whose mail comes to this machine", "--return-path: %s takes no mail (RFC 7505)", domain)
+	case err == nil && len(list) > 0, err != nil && !(errors.As(err, &no) && no.IsNotFound):
+		return nil
+	}
+	if _, err = dns.LookupIPAddr(ctx, domain); errors.As(err, &no) && no.IsNotFound {
+		return hint("name an address whose mail comes to this machine, by an MX or address record", "--return-path: %s has neither an MX record nor an address, so no bounce can get there", domain)
+	}
+	return nil
+}
+
 // dns is the resolver to ask.
 func (f *scanFlags) dns() (*resolver.Resolver, error) {
 	var c resolver.Config
@@ -184,7 +205,9 @@ func (hosts) LookupIPAddr(ctx context.Context, host string) ([]net.IPAddr, error
 
 // printScan prints the questions as a table, and what they come to.
 func (a *app) printScan(r *scan.Report) {
-	if r.Host != "" {
+	if r.Host == "" {
+		a.printf("%s, asked for %s\n", r.Target, r.Domain)
+	} else {
 		a.printf("%s, asked for %s", r.Host, r.Domain)
 		if ours := ourSender(r); ours != "" {
 			a.printf(" by <> and <%s>", ours)

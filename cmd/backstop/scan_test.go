@@ -18,6 +18,8 @@ import (
 const mxZone = `
 example.com    MX 10 mx.example.com
 mx.example.com A  127.0.0.1
+me.example.org A  127.0.0.1
+null.example   MX 0 .
 `
 
 // scanArgs are those of a scan of example.com by a DNS of its own, without a pause.
@@ -78,6 +80,17 @@ func TestScanTLS(t *testing.T) {
 	m := mailtest.NewMock(t, mailtest.Script{Users: []string{"postmaster"}, TLS: &tls.Config{Certificates: []tls.Certificate{cert}}})
 	if code, out, _ := run(t, scanArgs(t, m.Addr())...); code != 0 || !strings.Contains(out, "\nSTARTTLS: TLS 1.3; CN=") || !strings.Contains(out, " for mx.example.com, which is its host; by CN=test authority") {
 		t.Errorf("exit %d\n%s", code, out)
+	}
+}
+
+// TestScanNoWayBack: no message is sent from where no bounce can get to.
+func TestScanNoWayBack(t *testing.T) {
+	m := mailtest.NewMock(t, mailtest.Script{})
+	for domain, want := range map[string]string{"nowhere.example": "has neither an MX record nor an address", "null.example": "takes no mail (RFC 7505)"} {
+		code, out, stderr := run(t, scanArgs(t, m.Addr(), "--send", "--return-path", "scan@"+domain, "--listen", "127.0.0.1:0")...)
+		if code != 3 || !strings.Contains(stderr, want) || len(m.Wires()) > 0 {
+			t.Errorf("exit %d\n%s%s", code, out, stderr)
+		}
 	}
 }
 
