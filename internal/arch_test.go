@@ -26,6 +26,8 @@ var floors = map[string]int{
 	"evidence": 1,
 	// Wires: protocols, both ends, nothing else. They know words only.
 	"smtp": 1, "postfix": 1, "milter": 1,
+	// The logs of mail servers: lines in, what they say out.
+	"maillog": 1,
 	// The DNS: questions out, answers kept. Mail is unknown to it.
 	"resolver": 1,
 	// A set of recipients in a file: the form of the file, which knows the ground only.
@@ -42,6 +44,8 @@ var floors = map[string]int{
 	"keyfile": 2,
 	// Where mail goes, which the configuration is made of.
 	"route": 2, "config": 3,
+	// What the logs come to: what they say in, numbers and words out.
+	"audit": 2,
 	// What kind of automatic mail a message is: octets in, words out.
 	"bounce": 2,
 	// What the header From is worth, and how the findings are written down.
@@ -126,6 +130,8 @@ var pure = map[string][]string{
 	"seal":         {"os", "net", "io", "log/slog", "crypto/rand", "math/rand/v2"},
 	"bounce":       {"os", "net", "time", "io", "log/slog"},
 	"bouncereport": {"os", "net", "time", "io", "log/slog"},
+	"maillog":      {"os", "net", "log/slog"},
+	"audit":        {"os", "net", "io", "log/slog"},
 	"authres":      {"os", "net", "time", "io", "log/slog", "crypto/rand", "math/rand/v2"},
 	"dmarc":        {"os", "net", "time", "io", "log/slog", "crypto/rand", "math/rand/v2"},
 	"dkim":         {"os", "io", "log/slog", "crypto/rand", "math/rand/v2"}, // of net only the error by which the DNS says that there is no key
